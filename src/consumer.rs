@@ -1,0 +1,323 @@
+//! Consumers: reading topics in order, as a member of a group.
+
+use crate::broker::BrokerRef;
+use crate::error::{Error, Result};
+use crate::group::{Candidates, Group, MemberId, lock_group};
+use crate::partition::text_record;
+use crate::record::Record;
+use crate::storage::commit::Operation;
+use crate::storage::entry::{Commit, PartitionKey};
+use crate::storage::partition::{PartitionLog, View};
+use crate::sync::Mutex;
+use crate::topic::check_name;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The longest id of a group, in bytes.
+const GROUP_ID_BYTES_MAX: usize = 249;
+
+/// Where a group begins in a partition for which it has committed nothing.
+/// (Kafka: `auto.offset.reset`.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OffsetReset {
+    /// At the first record that is there.
+    Earliest,
+    /// Behind the last record that is there when the partition is assigned.
+    /// Topics and partitions that are created later are read from their start.
+    Latest,
+}
+
+/// How a consumer is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumerConfig {
+    /// The group, which shares partitions and committed offsets. 249 bytes at
+    /// most. (Kafka: `group.id`.)
+    pub group_id: String,
+    /// Whether [`Consumer::close`] commits what was polled.
+    pub auto_commit: bool,
+    /// Where to begin without a committed offset, and where to go on when
+    /// retention has overtaken the position.
+    pub offset_reset: OffsetReset,
+}
+
+/// A partition that the consumer reads.
+#[derive(Debug)]
+struct Assigned {
+    log: Arc<PartitionLog>,
+    /// The offset of the next record to be returned.
+    position: u64,
+    /// What is committed for it, as far as this consumer knows.
+    committed: Option<u64>,
+}
+
+/// Reads topics as a member of a group. (Kafka: `KafkaConsumer`.)
+///
+/// The live consumers of a group share the partitions; each partition has one
+/// owner at a time. A consumer leaves its group at [`Consumer::close`] or when
+/// it is dropped.
+#[derive(Debug)]
+pub struct Consumer {
+    broker: BrokerRef,
+    config: ConsumerConfig,
+    group: Arc<Mutex<Group>>,
+    member: MemberId,
+    topics: BTreeSet<String>,
+    /// What existed when the consumer subscribed; everything else is newer.
+    known: BTreeSet<PartitionKey>,
+    assigned: BTreeMap<PartitionKey, Assigned>,
+    closed: bool,
+}
+
+impl Consumer {
+    pub(crate) fn new(broker: BrokerRef, config: ConsumerConfig) -> Self {
+        Self {
+            group: broker.groups.group(&config.group_id),
+            member: broker.groups.new_member(),
+            broker,
+            config,
+            topics: BTreeSet::new(),
+            known: BTreeSet::new(),
+            assigned: BTreeMap::new(),
+            closed: false,
+        }
+    }
+
+    /// Reads these topics from now on, in place of any before, and joins the
+    /// group. A topic need not exist: its records come once it does.
+    pub fn subscribe(&mut self, topics: &[&str]) -> Result<()> {
+        self.check_open()?;
+        let size_bytes = self.config.group_id.len();
+        if size_bytes > GROUP_ID_BYTES_MAX {
+            let (size_bytes, limit_bytes) = (size_bytes as u64, GROUP_ID_BYTES_MAX as u64);
+            return Err(Error::GroupIdTooLong { size_bytes, limit_bytes });
+        }
+        topics.iter().try_for_each(|topic| check_name(topic))?;
+        self.topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
+        self.known = self.candidates().into_keys().collect();
+        self.refresh();
+        Ok(())
+    }
+
+    /// Returns the records behind the positions, from all assigned partitions,
+    /// in offset order within each, and moves the positions past them. With
+    /// nothing there, waits up to `timeout` for something; nothing in the end
+    /// is an empty vector, not an error.
+    ///
+    /// A record that is damaged ([`Error::Corrupt`]), or is no text
+    /// ([`Error::NotText`]), is an error once nothing else is there to return;
+    /// the position stays in front of it, and [`Consumer::seek`] leads past it.
+    pub fn poll(&mut self, timeout: Duration) -> Result<Vec<Record>> {
+        let deadline = self.broker.config.clock.monotonic().saturating_add(timeout);
+        loop {
+            self.check_open()?;
+            if self.topics.is_empty() {
+                return Err(Error::NotSubscribed);
+            }
+            let seen = self.broker.store.appended.count();
+            self.refresh();
+            let records = self.fetch()?;
+            let clock = &self.broker.config.clock;
+            if !records.is_empty() || clock.monotonic() >= deadline {
+                return Ok(records);
+            }
+            clock.wait(&self.broker.store.appended, seen, deadline);
+        }
+    }
+
+    /// Goes on at `offset` of a partition that is assigned to this consumer.
+    pub fn seek(&mut self, topic: &str, partition: u32, offset: u64) -> Result<()> {
+        self.check_open()?;
+        let assigned = self.assigned.values_mut().find(|assigned| {
+            *assigned.log.name.topic == *topic && assigned.log.name.partition == partition
+        });
+        let not_assigned = || Error::NotAssigned { topic: topic.to_owned(), partition };
+        assigned.ok_or_else(not_assigned)?.position = offset;
+        Ok(())
+    }
+
+    /// Commits the positions: what was returned by polls is not delivered to
+    /// the group again. One sync; none if nothing moved. Positions of partitions
+    /// that a rebalance has taken away are not committed; if that leaves some of
+    /// what this consumer was to commit undone, it is [`Error::NotAssigned`],
+    /// and the rest is committed.
+    pub fn commit_sync(&mut self) -> Result<()> {
+        self.check_open()?;
+        let group = Arc::clone(&self.group);
+        // Held throughout, so that nobody takes a partition over in between and
+        // begins at the offset before.
+        let members = lock_group(&group);
+        let mut lost = None;
+        let mut commits = Vec::new();
+        for (key, assigned) in &self.assigned {
+            if assigned.committed == Some(assigned.position) {
+                continue;
+            }
+            if members.owns(self.member, *key) {
+                commits.push(Commit { key: *key, offset: assigned.position });
+            } else {
+                lost = Some((assigned.log.name.topic.to_string(), assigned.log.name.partition));
+            }
+        }
+        if !commits.is_empty() {
+            let operation = Operation::Write {
+                records: Vec::new(),
+                commits: Some((self.config.group_id.clone(), commits.clone())),
+                sent: None,
+            };
+            self.broker.store.execute(operation)?;
+        }
+        drop(members);
+        for Commit { key, offset } in commits {
+            if let Some(assigned) = self.assigned.get_mut(&key) {
+                assigned.committed = Some(offset);
+            }
+        }
+        match lost {
+            None => Ok(()),
+            Some((topic, partition)) => Err(Error::NotAssigned { topic, partition }),
+        }
+    }
+
+    /// Leaves the group, after a commit if the configuration asks for it.
+    /// Closing again is fine; every other call then fails with [`Error::Closed`].
+    pub fn close(&mut self) -> Result<()> {
+        if self.closed {
+            return Ok(());
+        }
+        let committed = if self.config.auto_commit && !self.broker.store.is_closed() {
+            self.commit_sync()
+        } else {
+            Ok(())
+        };
+        self.leave();
+        committed
+    }
+
+    fn leave(&mut self) {
+        self.closed = true;
+        self.assigned.clear();
+        lock_group(&self.group).leave(self.member);
+        // Others may have something to take over.
+        self.broker.store.appended.notify();
+    }
+
+    fn check_open(&self) -> Result<()> {
+        if self.closed { Err(Error::Closed) } else { self.broker.store.check_open() }
+    }
+
+    /// The partitions of the subscribed topics, as far as they exist.
+    fn candidates(&self) -> Candidates {
+        let tables = self.broker.store.tables();
+        let topics = self.topics.iter().filter_map(|topic| tables.topics.get(topic));
+        let partitions = topics.flat_map(|topic| &topic.partitions);
+        partitions.map(|partition| (partition.key, Arc::clone(partition))).collect()
+    }
+
+    /// Tells the group that the member is alive, and takes over its decisions.
+    fn refresh(&mut self) {
+        let candidates = self.candidates();
+        let config = &self.broker.config;
+        let group = Arc::clone(&self.group);
+        let mut members = lock_group(&group);
+        let now = config.clock.monotonic();
+        let change = members.poll(self.member, &candidates, now, config.max_poll_interval);
+        for key in &change.revoked {
+            self.assigned.remove(key);
+        }
+        self.assigned.retain(|key, _| members.owns(self.member, *key));
+        for key in change.assigned {
+            if let Some(log) = candidates.get(&key) {
+                let assigned = self.begin(&mut members, log);
+                self.assigned.insert(key, assigned);
+            }
+        }
+        if !change.revoked.is_empty() {
+            self.broker.store.appended.notify();
+        }
+    }
+
+    /// Where reading of a newly assigned partition begins.
+    fn begin(&self, members: &mut Group, log: &Arc<PartitionLog>) -> Assigned {
+        let tables = self.broker.store.tables();
+        let offsets = tables.groups.get(&self.config.group_id);
+        let committed = offsets.and_then(|offsets| offsets.get(&log.key)).copied();
+        let position = committed.unwrap_or_else(|| {
+            let latest = self.config.offset_reset == OffsetReset::Latest;
+            let skips = latest && self.known.contains(&log.key);
+            let first = if skips { log.view().next_offset() } else { log.log_start() };
+            members.origin(log.key, first)
+        });
+        Assigned { log: Arc::clone(log), position, committed }
+    }
+
+    /// Reads what is behind the positions, all partitions as of one moment.
+    fn fetch(&mut self) -> Result<Vec<Record>> {
+        let views: Vec<Arc<View>> = {
+            let _tables = self.broker.store.tables();
+            self.assigned.values().map(|assigned| assigned.log.view()).collect()
+        };
+        let bytes_max = self.broker.config.max_poll_bytes;
+        let reset = self.config.offset_reset;
+        let mut records = Vec::new();
+        let mut bytes = 0;
+        let mut failed = None;
+        for (assigned, view) in self.assigned.values_mut().zip(views) {
+            assigned.respect_log_start(reset, &view);
+            let read = assigned.read_into(&view, bytes_max, &mut bytes, &mut records);
+            failed = failed.or(read.err());
+            if bytes >= bytes_max {
+                break;
+            }
+        }
+        match failed {
+            // What is good comes first; the failure is met again by the next poll.
+            Some(error) if records.is_empty() => Err(error),
+            _ => Ok(records),
+        }
+    }
+}
+
+impl Assigned {
+    /// Retention may have overtaken the position.
+    fn respect_log_start(&mut self, reset: OffsetReset, view: &View) {
+        let log_start = self.log.log_start();
+        if self.position < log_start {
+            self.position = match reset {
+                OffsetReset::Earliest => log_start,
+                OffsetReset::Latest => view.next_offset(),
+            };
+        }
+    }
+
+    fn read_into(
+        &mut self,
+        view: &View,
+        bytes_max: u64,
+        bytes: &mut u64,
+        records: &mut Vec<Record>,
+    ) -> Result<()> {
+        let log = &self.log;
+        let position = &mut self.position;
+        log.read(view, *position, u64::MAX, usize::MAX, &mut |offset, body| {
+            let size = body.key.map_or(0, <[u8]>::len) + body.value.map_or(0, <[u8]>::len);
+            if *bytes > 0 && *bytes + size as u64 > bytes_max {
+                *bytes = bytes_max;
+                return Ok(ControlFlow::Break(()));
+            }
+            records.push(text_record(log, offset, body)?);
+            *bytes += size as u64;
+            *position = offset + 1;
+            Ok(ControlFlow::Continue(()))
+        })
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        if !self.closed {
+            self.leave();
+        }
+    }
+}

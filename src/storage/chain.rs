@@ -1,0 +1,316 @@
+//! The journal's reading side: which blocks follow the manifest, and whether
+//! anything is missing.
+//!
+//! A block *continues the chain* if it stands where the last one ended, in the
+//! same generation, or first in another file, in a later generation that names
+//! the last one's nonce. The second form is how the journal moves from file to
+//! file, and how recovery puts the last block on firm ground: there the block
+//! is found twice and counts once.
+//!
+//! Where nothing continues the chain, either it ends, perhaps with a block that
+//! was torn before anybody was told of it, or a block that was acknowledged is
+//! damaged. Block n+1 is written only after block n was synced, so any valid
+//! block behind the end proves the second. Nothing is changed here.
+
+use super::block::{BLOCK_HEADER_BYTES, BlockHeader, NoBlock, PAGE, PAGE_BYTES};
+use super::journal::{JournalContext, JournalStart, parse_file_name};
+use crate::env::exact::read_up_to;
+use crate::env::{Access, EntryKind, File};
+use crate::error::{Error, IoContext, Result};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// How much of a file is looked through at once.
+const SCAN_BYTES: usize = 1 << 20;
+
+/// A block of the chain.
+#[derive(Debug)]
+pub(crate) struct ChainBlock {
+    pub(crate) sequence: u64,
+    pub(crate) entries: u32,
+    pub(crate) body: Vec<u8>,
+    /// The nonce of the generation that the block before it stands in.
+    pub(crate) link_nonce: u64,
+    /// Where it stands, for messages.
+    pub(crate) path: PathBuf,
+    pub(crate) position: u64,
+}
+
+/// What the journal says behind the manifest.
+#[derive(Debug)]
+pub(crate) struct Chain {
+    /// To be replayed, in this order, sequences without a gap.
+    pub(crate) blocks: Vec<ChainBlock>,
+    /// No generation above it was ever begun.
+    pub(crate) generation_max: u64,
+    /// No file number above it is taken.
+    pub(crate) number_max: u64,
+    /// The files found, to tell what is left over.
+    pub(crate) numbers: Vec<u64>,
+    /// Whether a write was begun behind the end, and not finished.
+    pub(crate) torn: bool,
+}
+
+/// Reads the chain from `start` on. Fails with [`Error::Corrupt`] where a block
+/// that was acknowledged is missing.
+pub(crate) fn read_chain(context: &JournalContext, start: &JournalStart) -> Result<Chain> {
+    let files = open_all(context)?;
+    let mut reader = ChainReader {
+        context,
+        files: &files,
+        file: start.file,
+        position: start.position,
+        generation: start.generation,
+        nonce: start.nonce,
+        next_sequence: start.sequence,
+        blocks: Vec::new(),
+        torn: false,
+    };
+    reader.require_file(start.file, start.file_len)?;
+    while reader.step()? {}
+    let generation_max = reader.refuse_strays(start)?;
+    Ok(Chain {
+        generation_max,
+        number_max: files.keys().copied().max().unwrap_or_default(),
+        numbers: files.keys().copied().collect(),
+        torn: reader.torn,
+        blocks: reader.blocks,
+    })
+}
+
+/// Whether any file of the journal holds a block, of whatever generation: then
+/// the directory was in use, and no log is created over it.
+pub(crate) fn holds_any_block(context: &JournalContext) -> Result<bool> {
+    for file in open_all(context)?.values() {
+        let mut found = false;
+        file.each_header(|position, _| {
+            found |= file.block_at(context, position).is_ok_and(|block| block.is_ok());
+            !found
+        })?;
+        if found {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+#[derive(Debug)]
+struct OpenFile {
+    path: PathBuf,
+    file: Arc<dyn File>,
+    len: u64,
+}
+
+fn open_all(context: &JournalContext) -> Result<BTreeMap<u64, OpenFile>> {
+    let mut files = BTreeMap::new();
+    for entry in context.file_system.list(&context.dir).at("list", &context.dir)? {
+        let number = parse_file_name(&entry.name).filter(|_| entry.kind == EntryKind::File);
+        let Some(number) = number else { continue };
+        let path = context.path(number);
+        let file = context.file_system.open(&path, Access::Read).at("open", &path)?;
+        let len = file.len().at("read the length of", &path)?;
+        files.insert(number, OpenFile { path, file, len });
+    }
+    Ok(files)
+}
+
+type Block = (BlockHeader, Vec<u8>);
+
+impl OpenFile {
+    /// The block at `position`; looked at twice, the second time through a
+    /// fresh handle, before it is said that there is none.
+    fn block_at(&self, context: &JournalContext, position: u64) -> Result<Result<Block, NoBlock>> {
+        if let Ok(block) = read_block(&*self.file, self.len, position).at("read", &self.path)? {
+            Ok(Ok(block))
+        } else {
+            let fresh = context.file_system.open(&self.path, Access::Read);
+            let fresh = fresh.at("open", &self.path)?;
+            read_block(&*fresh, self.len, position).at("read", &self.path)
+        }
+    }
+
+    /// Calls `visit` with everything at a page boundary that looks like a
+    /// header, until it returns `false`.
+    fn each_header(&self, mut visit: impl FnMut(u64, BlockHeader) -> bool) -> Result<()> {
+        let mut buffer = vec![0; SCAN_BYTES.min(usize::try_from(self.len).unwrap_or(SCAN_BYTES))];
+        let mut position = 0;
+        while position < self.len {
+            let read = read_up_to(&*self.file, &mut buffer, position).at("read", &self.path)?;
+            if read == 0 {
+                break;
+            }
+            for (page, bytes) in buffer[..read].chunks(PAGE).enumerate() {
+                let header = BlockHeader::parse(bytes).ok();
+                let at = position + page as u64 * PAGE_BYTES;
+                if header.is_some_and(|(header, _)| !visit(at, header)) {
+                    return Ok(());
+                }
+            }
+            position += read as u64;
+        }
+        Ok(())
+    }
+}
+
+fn read_block(
+    file: &dyn File,
+    file_len: u64,
+    position: u64,
+) -> std::io::Result<Result<Block, NoBlock>> {
+    let mut front = [0; BLOCK_HEADER_BYTES];
+    if read_up_to(file, &mut front, position)? < BLOCK_HEADER_BYTES {
+        return Ok(Err(NoBlock::NoHeader));
+    }
+    let (header, crc) = match BlockHeader::parse(&front) {
+        Ok(parsed) => parsed,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let len = header.block_len();
+    if position.checked_add(len).is_none_or(|end| end > file_len) {
+        return Ok(Err(NoBlock::Torn(header)));
+    }
+    let mut bytes = vec![0; usize::try_from(len).map_err(std::io::Error::other)?];
+    let read = read_up_to(file, &mut bytes, position)?;
+    if read < bytes.len() || !header.holds(crc, &bytes) {
+        return Ok(Err(NoBlock::Torn(header)));
+    }
+    bytes.truncate(BLOCK_HEADER_BYTES + header.body_len as usize);
+    bytes.drain(..BLOCK_HEADER_BYTES);
+    Ok(Ok((header, bytes)))
+}
+
+struct ChainReader<'a> {
+    context: &'a JournalContext,
+    files: &'a BTreeMap<u64, OpenFile>,
+    file: u64,
+    position: u64,
+    generation: u64,
+    nonce: u64,
+    next_sequence: u64,
+    blocks: Vec<ChainBlock>,
+    torn: bool,
+}
+
+impl ChainReader<'_> {
+    fn require_file(&self, number: u64, len: u64) -> Result<&OpenFile> {
+        let path = self.context.path(number);
+        match self.files.get(&number) {
+            None => Err(Error::corrupt(&path, 0, "the journal goes on in a file that is missing")),
+            Some(file) if file.len < len => {
+                let reason =
+                    format!("the journal file had {len} bytes and was cut to {}", file.len);
+                Err(Error::corrupt(&path, file.len, reason))
+            }
+            Some(file) => Ok(file),
+        }
+    }
+
+    /// Takes the next block, if there is one.
+    fn step(&mut self) -> Result<bool> {
+        let file = self.require_file(self.file, 0)?;
+        match file.block_at(self.context, self.position)? {
+            Ok((header, body)) if self.is_next(&header) => {
+                self.take(self.file, self.position, &header, body)?;
+                return Ok(true);
+            }
+            Err(NoBlock::Version(found)) => {
+                return Err(Error::UnsupportedVersion {
+                    path: file.path.clone(),
+                    found,
+                    supported: super::block::JOURNAL_VERSION,
+                });
+            }
+            Err(NoBlock::Torn(header)) if header.generation >= self.generation => self.torn = true,
+            _ => {}
+        }
+        self.follow_link()
+    }
+
+    fn is_next(&self, header: &BlockHeader) -> bool {
+        header.generation == self.generation
+            && header.nonce == self.nonce
+            && header.sequence == self.next_sequence
+    }
+
+    /// Looks for a generation that goes on from here in another file.
+    fn follow_link(&mut self) -> Result<bool> {
+        let mut next: Option<(u64, Block)> = None;
+        for (number, file) in self.files {
+            let Ok((header, body)) = file.block_at(self.context, 0)? else { continue };
+            let known = [self.next_sequence, self.next_sequence.wrapping_sub(1)];
+            let continues = header.generation > self.generation
+                && header.previous_nonce == self.nonce
+                && known.contains(&header.sequence);
+            let later =
+                next.as_ref().is_none_or(|(_, (best, _))| header.generation > best.generation);
+            if continues && later {
+                next = Some((*number, (header, body)));
+            }
+        }
+        let Some((number, (header, body))) = next else { return Ok(false) };
+        self.take(number, 0, &header, body)?;
+        Ok(true)
+    }
+
+    fn take(
+        &mut self,
+        number: u64,
+        position: u64,
+        header: &BlockHeader,
+        body: Vec<u8>,
+    ) -> Result<()> {
+        let file = self.require_file(number, header.file_len)?;
+        if header.successor != 0 {
+            self.require_file(header.successor, PAGE_BYTES)?;
+        }
+        if header.sequence == self.next_sequence {
+            self.blocks.push(ChainBlock {
+                sequence: header.sequence,
+                entries: header.entries,
+                body,
+                link_nonce: self.nonce,
+                path: file.path.clone(),
+                position,
+            });
+            self.next_sequence += 1;
+        } else {
+            self.context.probe.mark("recovery.block_found_twice");
+        }
+        self.file = number;
+        self.position = position + header.block_len();
+        self.generation = header.generation;
+        self.nonce = header.nonce;
+        self.torn = false;
+        Ok(())
+    }
+
+    /// A valid block behind the end of the chain is proof that one which was
+    /// acknowledged is missing. Returns the greatest generation in use.
+    fn refuse_strays(&self, start: &JournalStart) -> Result<u64> {
+        let mut generation_max = self.generation;
+        for file in self.files.values() {
+            let mut found = Vec::new();
+            file.each_header(|position, header| {
+                if header.generation >= start.generation {
+                    found.push((position, header));
+                }
+                true
+            })?;
+            for (position, header) in found {
+                if file.block_at(self.context, position)?.is_err() {
+                    continue;
+                }
+                generation_max = generation_max.max(header.generation);
+                if header.sequence >= self.next_sequence {
+                    let reason = format!(
+                        "block {} of the journal is valid, but block {} before it is not",
+                        header.sequence, self.next_sequence
+                    );
+                    return Err(Error::corrupt(&file.path, position, reason));
+                }
+            }
+        }
+        Ok(generation_max)
+    }
+}

@@ -1,0 +1,212 @@
+//! Group commit without threads.
+//!
+//! Callers stage operations. The first to wait becomes the leader: it commits
+//! everything that is staged, as one block, while the others wait for it. What
+//! is staged in the meantime is the next leader's. Whoever stages and never
+//! waits is served by any later leader, by flush, or by close.
+
+use super::draft::StagedRecords;
+use super::entry::{Commit, Placement};
+use super::latch::Latch;
+use super::settings::TopicSettings;
+use super::tables::TopicLog;
+use crate::error::{Error, Result};
+use crate::sync::{Condvar, Mutex, lock, yield_now};
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError};
+
+/// Staged operations of more than this go into the next block.
+const GROUP_BYTES_MAX: u64 = 8 << 20;
+/// How often a leader lets other threads run so that they can join its group.
+const GATHER_YIELDS: usize = 8;
+
+/// What a caller wants changed. All of it happens, or nothing.
+#[derive(Debug)]
+pub(crate) enum Operation {
+    /// Records, committed offsets, or both.
+    Write {
+        records: Vec<StagedRecords>,
+        commits: Option<(String, Vec<Commit>)>,
+        /// The producer's id and the send's sequence.
+        sent: Option<(u64, u64)>,
+    },
+    /// A new topic.
+    CreateTopic { name: String, partitions: u32, settings: TopicSettings },
+}
+
+impl Operation {
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Write { records, .. } => records.iter().map(StagedRecords::frames_len).sum(),
+            Self::CreateTopic { .. } => 0,
+        }
+    }
+}
+
+/// What came of it.
+#[derive(Debug, Clone)]
+pub(crate) enum Outcome {
+    /// Where the records stand: one placement for each of the operation's
+    /// partitions, in its order.
+    Written(Vec<Placement>),
+    /// The send was made before: where its records have stood since.
+    Repeated(Vec<Placement>),
+    /// The topic, new or not.
+    Topic(Arc<TopicLog>),
+}
+
+/// A claim on the outcome of a staged operation.
+#[derive(Debug, Default)]
+pub(crate) struct Ticket(Mutex<Option<Result<Outcome>>>);
+
+impl Ticket {
+    pub(crate) fn outcome(&self) -> Option<Result<Outcome>> {
+        lock(&self.0).clone()
+    }
+
+    pub(crate) fn settle(&self, outcome: Result<Outcome>) {
+        lock(&self.0).get_or_insert(outcome);
+    }
+}
+
+/// An operation and the claim on it.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    pub(crate) operation: Operation,
+    pub(crate) ticket: Arc<Ticket>,
+}
+
+#[derive(Debug, Default)]
+struct QueueState {
+    staged: VecDeque<Staged>,
+    leading: bool,
+    /// How many operations the last block held.
+    last_group: usize,
+    closed: bool,
+}
+
+/// The operations that wait for a leader.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    state: Mutex<QueueState>,
+    turned: Condvar,
+}
+
+impl Queue {
+    /// Stages an operation.
+    pub(crate) fn stage(&self, operation: Operation) -> Result<Arc<Ticket>> {
+        let ticket = Arc::new(Ticket::default());
+        let mut state = lock(&self.state);
+        if state.closed {
+            return Err(Error::Closed);
+        }
+        state.staged.push_back(Staged { operation, ticket: Arc::clone(&ticket) });
+        Ok(ticket)
+    }
+
+    /// Waits for the ticket's outcome; leads with `commit` if nobody else does.
+    pub(crate) fn wait(
+        &self,
+        ticket: &Ticket,
+        latch: &Latch,
+        mut commit: impl FnMut(&[Staged], &dyn Fn()),
+    ) -> Result<Outcome> {
+        loop {
+            let mut state = lock(&self.state);
+            // Looked at under the lock, so that no turn is missed.
+            if let Some(outcome) = ticket.outcome() {
+                return outcome;
+            }
+            if state.leading {
+                drop(self.turned.wait(state).unwrap_or_else(PoisonError::into_inner));
+                continue;
+            }
+            if state.staged.is_empty() {
+                // Nobody leads and it is not staged: its leader panicked.
+                return Err(latch.check().err().unwrap_or(Error::Closed));
+            }
+            state.leading = true;
+            drop(state);
+            self.lead(latch, &mut commit);
+        }
+    }
+
+    /// Commits what is staged until nothing is.
+    pub(crate) fn drain(&self, latch: &Latch, mut commit: impl FnMut(&[Staged], &dyn Fn())) {
+        loop {
+            let mut state = lock(&self.state);
+            if state.leading {
+                drop(self.turned.wait(state).unwrap_or_else(PoisonError::into_inner));
+                continue;
+            }
+            if state.staged.is_empty() {
+                return;
+            }
+            state.leading = true;
+            drop(state);
+            self.lead(latch, &mut commit);
+        }
+    }
+
+    /// Nothing can be staged from here on.
+    pub(crate) fn close(&self) {
+        lock(&self.state).closed = true;
+    }
+
+    fn lead(&self, latch: &Latch, commit: &mut impl FnMut(&[Staged], &dyn Fn())) {
+        self.gather();
+        let mut leader = Leader { queue: self, latch, group: self.take_group(), done: false };
+        commit(&leader.group, &|| self.turned.notify_all());
+        leader.done = true;
+    }
+
+    /// Lets the callers of the last group come back before the block is closed.
+    fn gather(&self) {
+        for _ in 0..GATHER_YIELDS {
+            let state = lock(&self.state);
+            if state.staged.len() >= state.last_group {
+                return;
+            }
+            drop(state);
+            yield_now();
+        }
+    }
+
+    fn take_group(&self) -> Vec<Staged> {
+        let mut state = lock(&self.state);
+        let mut bytes = 0;
+        let mut count = 0;
+        for staged in &state.staged {
+            bytes += staged.operation.bytes();
+            if count > 0 && bytes > GROUP_BYTES_MAX {
+                break;
+            }
+            count += 1;
+        }
+        state.last_group = count;
+        state.staged.drain(..count).collect()
+    }
+}
+
+/// Gives up the lead when dropped, and fails the group if its commit panicked.
+struct Leader<'a> {
+    queue: &'a Queue,
+    latch: &'a Latch,
+    group: Vec<Staged>,
+    done: bool,
+}
+
+impl Drop for Leader<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.latch.set(&Error::NeedsReopen { reason: "a commit panicked".into() });
+        }
+        for staged in &self.group {
+            // Nothing is left unsettled but by a panic.
+            let error = self.latch.check().err().unwrap_or(Error::Closed);
+            staged.ticket.settle(Err(error));
+        }
+        lock(&self.queue.state).leading = false;
+        self.queue.turned.notify_all();
+    }
+}

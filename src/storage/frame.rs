@@ -1,0 +1,390 @@
+//! The frame: how records stand in a partition's log, and in the journal.
+//!
+//! ```text
+//! frame    0        4        8                16     17
+//!          | length | crc    | offset         | kind | payload ...    |
+//!          | u32    | u32    | u64            | u8   | `length` bytes |
+//!
+//! payload  kind 1, one record:   body
+//!          kind 2, LZ4 block:    count varint | raw length varint | LZ4 of:
+//!                                  count times: offset delta varint | length varint | body
+//!
+//! body     | timestamp i64, ns since 1970 | flags u8 | key? blob | value? blob | headers? |
+//! headers  count varint, then count times: name blob | present u8 | value? blob
+//! blob     length varint | bytes
+//! ```
+//!
+//! Numbers are little-endian. The CRC-32C covers length, offset, kind and
+//! payload and is seeded by [`frame_seed`]: log, topic incarnation, partition.
+//! The offset stands in the frame itself, so a valid frame in the wrong place
+//! betrays itself, and a frame can be found again behind a damaged one. Kind 0
+//! is invalid, so zeroes are never a frame.
+
+use super::codec::{Decoded, Decoder, Encode, Malformed, crc32c};
+
+/// Bytes in front of a payload.
+pub(crate) const FRAME_HEADER_BYTES: usize = 17;
+/// The longest payload that a reader accepts: the largest record, or LZ4 block
+/// of records, that an option permits.
+pub(crate) const PAYLOAD_BYTES_MAX: usize = (64 << 20) + 4096;
+/// The smallest body: timestamp and flags.
+pub(crate) const BODY_BYTES_MIN: usize = 9;
+
+const KIND_RECORD: u8 = 1;
+const KIND_LZ4: u8 = 2;
+
+const FLAG_KEY: u8 = 1;
+const FLAG_VALUE: u8 = 2;
+const FLAG_HEADERS: u8 = 4;
+
+/// What the checksums of one partition's frames start from.
+pub(crate) fn frame_seed(log_id: &[u8; 16], incarnation: u64, partition: u32) -> u32 {
+    crc32c(0, &[log_id, &incarnation.to_le_bytes(), &partition.to_le_bytes()])
+}
+
+/// A record as its body holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Body<'a> {
+    pub(crate) timestamp_ns: i64,
+    pub(crate) key: Option<&'a [u8]>,
+    /// `None` is a null value: a tombstone.
+    pub(crate) value: Option<&'a [u8]>,
+    pub(crate) headers: Headers<'a>,
+}
+
+/// The encoded headers of a record; empty for none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Headers<'a>(&'a [u8]);
+
+/// A header's name and value.
+pub(crate) type Header<'a> = (&'a [u8], Option<&'a [u8]>);
+
+impl<'a> Headers<'a> {
+    pub(crate) fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Encodes headers, in order; duplicates of a name are kept.
+    #[cfg(test)]
+    fn encode(headers: &[Header<'_>]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        if !headers.is_empty() {
+            bytes.put_varint(headers.len() as u64);
+        }
+        for (name, value) in headers {
+            bytes.put_blob(name);
+            bytes.put_option(*value, super::codec::Encode::put_blob);
+        }
+        bytes
+    }
+
+    /// Headers from their encoding, which must be whole.
+    pub(crate) fn new(bytes: &'a [u8]) -> Decoded<Self> {
+        let headers = Self(bytes);
+        headers.decode().map(|_| headers)
+    }
+
+    pub(crate) fn decode(self) -> Decoded<Vec<Header<'a>>> {
+        let mut headers = Vec::new();
+        let mut input = Decoder::new(self.0);
+        if !self.is_empty() {
+            let count = input.count(2, "a count of headers")?;
+            if count == 0 {
+                return Err(input.malformed("at least one header"));
+            }
+            for _ in 0..count {
+                let name = input.blob("a header's name")?;
+                let value =
+                    input.option("a header's value", |input| input.blob("a header's value"))?;
+                headers.push((name, value));
+            }
+        }
+        input.finish()?;
+        Ok(headers)
+    }
+}
+
+impl<'a> Body<'a> {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        out.put_i64(self.timestamp_ns);
+        let flag = |present: bool, flag: u8| if present { flag } else { 0 };
+        out.put_u8(
+            flag(self.key.is_some(), FLAG_KEY)
+                | flag(self.value.is_some(), FLAG_VALUE)
+                | flag(!self.headers.is_empty(), FLAG_HEADERS),
+        );
+        for bytes in [self.key, self.value].into_iter().flatten() {
+            out.put_blob(bytes);
+        }
+        out.extend_from_slice(self.headers.0);
+    }
+
+    pub(crate) fn decode(bytes: &'a [u8]) -> Decoded<Self> {
+        let mut input = Decoder::new(bytes);
+        let timestamp_ns = input.i64("a timestamp")?;
+        let flags = input.u8("a record's flags")?;
+        if flags & !(FLAG_KEY | FLAG_VALUE | FLAG_HEADERS) != 0 {
+            return Err(input.malformed("a record's flags"));
+        }
+        let mut blob = |flag: u8, name| (flags & flag != 0).then(|| input.blob(name)).transpose();
+        let key = blob(FLAG_KEY, "a key")?;
+        let value = blob(FLAG_VALUE, "a value")?;
+        let headers = if flags & FLAG_HEADERS == 0 {
+            input.finish()?;
+            Headers::default()
+        } else {
+            let headers = Headers::new(input.bytes(input.remaining(), "headers")?)?;
+            if headers.is_empty() {
+                return Err(Malformed { expected: "headers", position: bytes.len() });
+            }
+            headers
+        };
+        Ok(Self { timestamp_ns, key, value, headers })
+    }
+}
+
+/// The fixed part of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FrameHeader {
+    pub(crate) payload_len: usize,
+    pub(crate) crc: u32,
+    pub(crate) offset: u64,
+    pub(crate) kind: u8,
+}
+
+impl FrameHeader {
+    /// The header at the front of `bytes`, if it could be one: its kind is
+    /// known and its length is within bounds.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut input = Decoder::new(bytes);
+        let header = Self {
+            payload_len: input.u32("length").ok()? as usize,
+            crc: input.u32("crc").ok()?,
+            offset: input.u64("offset").ok()?,
+            kind: input.u8("kind").ok()?,
+        };
+        let possible = matches!(header.kind, KIND_RECORD | KIND_LZ4)
+            && (BODY_BYTES_MIN..=PAYLOAD_BYTES_MAX).contains(&header.payload_len);
+        possible.then_some(header)
+    }
+
+    pub(crate) fn frame_len(&self) -> usize {
+        FRAME_HEADER_BYTES + self.payload_len
+    }
+}
+
+/// A whole frame whose checksum holds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Frame<'a> {
+    pub(crate) offset: u64,
+    kind: u8,
+    payload: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    /// The frame at the front of `bytes`, if all of it is there and its
+    /// checksum holds.
+    pub(crate) fn parse(seed: u32, bytes: &'a [u8]) -> Option<Self> {
+        let header = FrameHeader::parse(bytes)?;
+        let length = bytes.get(..4)?;
+        let rest = bytes.get(8..header.frame_len())?;
+        let holds = crc32c(seed, &[length, rest]) == header.crc;
+        if holds { Self::of_checked(bytes) } else { None }
+    }
+
+    /// The frame at the front of bytes that were found to hold one.
+    pub(crate) fn of_checked(bytes: &'a [u8]) -> Option<Self> {
+        let header = FrameHeader::parse(bytes)?;
+        let payload = bytes.get(FRAME_HEADER_BYTES..header.frame_len())?;
+        Some(Self { offset: header.offset, kind: header.kind, payload })
+    }
+
+    pub(crate) fn frame_len(&self) -> usize {
+        FRAME_HEADER_BYTES + self.payload.len()
+    }
+
+    /// Calls `visit` with the offset and the body of each record, in order,
+    /// until one returns `false`.
+    pub(crate) fn records(
+        &self,
+        mut visit: impl FnMut(u64, &[u8], Body<'_>) -> bool,
+    ) -> Decoded<()> {
+        if self.kind == KIND_RECORD {
+            visit(self.offset, self.payload, Body::decode(self.payload)?);
+            return Ok(());
+        }
+        let (count, raw) = self.decompress()?;
+        let mut input = Decoder::new(&raw);
+        let mut next = self.offset;
+        for _ in 0..count {
+            let delta = input.varint("an offset delta")?;
+            let offset = self.offset.checked_add(delta).filter(|offset| *offset >= next);
+            let offset = offset.ok_or(input.malformed("a greater offset"))?;
+            next = offset.checked_add(1).ok_or(input.malformed("a smaller offset"))?;
+            let body = input.blob("a record")?;
+            if !visit(offset, body, Body::decode(body)?) {
+                return Ok(());
+            }
+        }
+        input.finish()
+    }
+
+    fn decompress(&self) -> Decoded<(u64, Vec<u8>)> {
+        let mut input = Decoder::new(self.payload);
+        let count = input.varint("a count of records")?;
+        let raw_len = input.varint("an uncompressed length")?;
+        let compressed = input.bytes(input.remaining(), "an LZ4 block")?;
+        // LZ4 cannot expand by more than 255, so a length that lies costs little.
+        let raw_len = usize::try_from(raw_len)
+            .ok()
+            .filter(|len| *len <= PAYLOAD_BYTES_MAX && *len / 256 <= compressed.len())
+            .ok_or(input.malformed("a possible uncompressed length"))?;
+        let raw = lz4_flex::block::decompress(compressed, raw_len)
+            .ok()
+            .filter(|raw| raw.len() == raw_len)
+            .ok_or(input.malformed("a valid LZ4 block"))?;
+        Ok((count, raw))
+    }
+}
+
+/// A frame that still lacks its offset, because only the commit knows it.
+#[derive(Debug, Clone)]
+pub(crate) struct Payload {
+    kind: u8,
+    bytes: Vec<u8>,
+    records: u64,
+}
+
+impl Payload {
+    /// One record, uncompressed.
+    pub(crate) fn record(body: &[u8]) -> Self {
+        Self { kind: KIND_RECORD, bytes: body.to_vec(), records: 1 }
+    }
+
+    /// Records with dense offsets as one LZ4 block, or `None` where that would
+    /// save nothing.
+    pub(crate) fn lz4<'b>(bodies: impl Iterator<Item = &'b [u8]>) -> Option<Self> {
+        let mut raw = Vec::new();
+        let mut records = 0;
+        let mut plain_bytes = 0;
+        for (delta, body) in bodies.enumerate() {
+            raw.put_varint(delta as u64);
+            raw.put_blob(body);
+            records += 1;
+            plain_bytes += FRAME_HEADER_BYTES + body.len();
+        }
+        let mut bytes = Vec::new();
+        bytes.put_varint(records);
+        bytes.put_varint(raw.len() as u64);
+        bytes.extend_from_slice(&lz4_flex::block::compress(&raw));
+        let saves = FRAME_HEADER_BYTES + bytes.len() < plain_bytes && bytes.len() >= BODY_BYTES_MIN;
+        saves.then_some(Self { kind: KIND_LZ4, bytes, records })
+    }
+
+    pub(crate) fn records(&self) -> u64 {
+        self.records
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Appends the frame that holds this payload at `offset`.
+    pub(crate) fn encode_frame(&self, seed: u32, offset: u64, out: &mut Vec<u8>) {
+        encode_frame(seed, offset, self.kind, &self.bytes, out);
+    }
+}
+
+/// Appends a frame of one uncompressed record.
+pub(crate) fn encode_record_frame(seed: u32, offset: u64, body: &[u8], out: &mut Vec<u8>) {
+    encode_frame(seed, offset, KIND_RECORD, body, out);
+}
+
+fn encode_frame(seed: u32, offset: u64, kind: u8, payload: &[u8], out: &mut Vec<u8>) {
+    debug_assert!((BODY_BYTES_MIN..=PAYLOAD_BYTES_MAX).contains(&payload.len()));
+    #[expect(clippy::cast_possible_truncation, reason = "the payload is bounded by its maker")]
+    let length = (payload.len() as u32).to_le_bytes();
+    let offset = offset.to_le_bytes();
+    let crc = crc32c(seed, &[&length, &offset, &[kind], payload]);
+    out.extend_from_slice(&length);
+    out.put_u32(crc);
+    out.extend_from_slice(&offset);
+    out.push(kind);
+    out.extend_from_slice(payload);
+}
+
+impl Malformed {
+    /// As the reason in an error message.
+    pub(crate) fn reason(&self) -> String {
+        format!("expected {} at byte {}", self.expected, self.position)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body<'a>(key: Option<&'a [u8]>, value: Option<&'a [u8]>, headers: &'a [u8]) -> Body<'a> {
+        Body { timestamp_ns: -7, key, value, headers: Headers::new(headers).unwrap() }
+    }
+
+    #[test]
+    fn a_body_keeps_null_and_empty_apart_and_duplicate_headers_in_order() {
+        let headers =
+            Headers::encode(&[(b"trace", Some(b"1")), (b"trace", None), (b"", Some(b""))]);
+        let empty: Option<&[u8]> = Some(b"");
+        for (key, value) in [(None, None), (empty, None), (None, empty), (Some(&b"k"[..]), empty)] {
+            for headers in [&[][..], &headers] {
+                let written = body(key, value, headers);
+                let mut bytes = Vec::new();
+                written.encode(&mut bytes);
+                assert_eq!(Body::decode(&bytes), Ok(written));
+                for cut in 0..bytes.len() {
+                    assert!(Body::decode(&bytes[..cut]).is_err(), "cut at {cut}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_fails_in_another_place_and_with_any_bit_flipped() {
+        let mut payload = Vec::new();
+        body(Some(b"k"), Some(b"value"), &[]).encode(&mut payload);
+        let seed = frame_seed(&[7; 16], 3, 1);
+        let mut frame = Vec::new();
+        encode_record_frame(seed, 41, &payload, &mut frame);
+        assert_eq!(Frame::parse(seed, &frame).unwrap().offset, 41);
+        for elsewhere in
+            [frame_seed(&[8; 16], 3, 1), frame_seed(&[7; 16], 4, 1), frame_seed(&[7; 16], 3, 0)]
+        {
+            assert!(Frame::parse(elsewhere, &frame).is_none());
+        }
+        for bit in 0..frame.len() * 8 {
+            let mut flipped = frame.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(Frame::parse(seed, &flipped).is_none(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn an_lz4_frame_gives_back_its_records_at_dense_offsets() {
+        let mut bodies = Vec::new();
+        for _ in 0..100 {
+            let mut bytes = Vec::new();
+            body(None, Some(&[b'x'; 200]), &[]).encode(&mut bytes);
+            bodies.push(bytes);
+        }
+        let payload = Payload::lz4(bodies.iter().map(Vec::as_slice)).unwrap();
+        let mut frame = Vec::new();
+        payload.encode_frame(9, 1000, &mut frame);
+        let mut offsets = Vec::new();
+        let parsed = Frame::parse(9, &frame).unwrap();
+        let visited = parsed.records(|offset, bytes, _| {
+            assert_eq!(bytes, bodies[offsets.len()]);
+            offsets.push(offset);
+            true
+        });
+        assert_eq!(visited, Ok(()));
+        assert!(offsets.iter().copied().eq(1000..1100));
+    }
+}

@@ -1,0 +1,404 @@
+//! The journal's writing side.
+//!
+//! ```text
+//! journal/0000000001.wal   | block | block | block | ... | link |     full
+//! journal/0000000002.wal   | block | block | zeroes or older generations ...
+//! ```
+//!
+//! Files are written with zeroes before their first use, so that a commit
+//! changes no metadata and its sync is one write to the disk. They start small,
+//! grow with use up to a bound, and are used again under their names once the
+//! checkpoint behind them is complete.
+//!
+//! The last page of a file is kept for a *link*: an empty block that names the
+//! successor, written only where the last block could not name it yet. So the
+//! journal never goes on in a file that nothing durable points to.
+
+use super::block::{BlockBuffer, BlockHeader, PAGE_BYTES, block_len};
+use super::latch::Latch;
+use super::options::JournalSizes;
+use crate::env::exact::write_all_at;
+use crate::env::{Access, Entropy, File, FileSystem, Probe};
+use crate::error::{IoContext, Result};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Zeroes written to a file under preparation are synced in pieces of this size.
+const PREPARE_SYNC_BYTES: u64 = 1 << 20;
+/// At least so many zeroes are written with a commit while a file is prepared.
+const PREPARE_STEP_BYTES: u64 = 64 << 10;
+
+/// Where replay begins: behind everything that the manifest holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct JournalStart {
+    /// The file's number.
+    pub(crate) file: u64,
+    /// The position of the first block to be replayed.
+    pub(crate) position: u64,
+    /// The least length that the file has.
+    pub(crate) file_len: u64,
+    /// The generation and the nonce of the block at `position`.
+    pub(crate) generation: u64,
+    pub(crate) nonce: u64,
+    /// Its sequence.
+    pub(crate) sequence: u64,
+}
+
+/// The name of a journal file, below the journal's directory.
+pub(crate) fn file_name(number: u64) -> String {
+    format!("{number:010}.wal")
+}
+
+/// The number in a journal file's name.
+pub(crate) fn parse_file_name(name: &str) -> Option<u64> {
+    let number = name.strip_suffix(".wal")?.parse().ok()?;
+    (number > 0 && file_name(number) == name).then_some(number)
+}
+
+/// A journal file that is open.
+#[derive(Debug, Clone)]
+struct JournalFile {
+    number: u64,
+    path: PathBuf,
+    file: Arc<dyn File>,
+    len: u64,
+}
+
+impl JournalFile {
+    fn sync(&self, latch: &Latch) -> Result<()> {
+        let synced = self.file.sync_data().at("sync", &self.path);
+        synced.inspect_err(|error| latch.set(error))
+    }
+}
+
+/// The file that will continue the journal, while it is made ready.
+#[derive(Debug)]
+struct Successor {
+    file: JournalFile,
+    target_len: u64,
+    unsynced_bytes: u64,
+    name_is_durable: bool,
+}
+
+impl Successor {
+    fn is_ready(&self) -> bool {
+        self.file.len >= self.target_len && self.unsynced_bytes == 0 && self.name_is_durable
+    }
+}
+
+/// What the journal works with.
+#[derive(Debug, Clone)]
+pub(crate) struct JournalContext {
+    pub(crate) dir: PathBuf,
+    pub(crate) file_system: Arc<dyn FileSystem>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) probe: Arc<dyn Probe>,
+    pub(crate) latch: Arc<Latch>,
+    pub(crate) sizes: JournalSizes,
+}
+
+impl JournalContext {
+    pub(crate) fn path(&self, number: u64) -> PathBuf {
+        self.dir.join(file_name(number))
+    }
+
+    pub(crate) fn random_nonce(&self) -> Result<u64> {
+        let mut nonce = [0; 8];
+        self.entropy.fill(&mut nonce).at("draw random bytes for", &self.dir)?;
+        Ok(u64::from_le_bytes(nonce))
+    }
+}
+
+/// The journal, open for writing.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    context: JournalContext,
+    current: JournalFile,
+    position: u64,
+    generation: u64,
+    nonce: u64,
+    /// What the next block names as the nonce before its own.
+    previous_nonce: u64,
+    next_sequence: u64,
+    /// The successor that the last block written to the current file names.
+    named_successor: u64,
+    successor: Option<Successor>,
+    /// Filled, and needed until the checkpoint behind them is complete.
+    behind: Vec<JournalFile>,
+    /// Ready to be used again.
+    free: Vec<JournalFile>,
+    next_number: u64,
+}
+
+impl Journal {
+    /// Creates the first file of a new log.
+    pub(crate) fn create(context: JournalContext) -> Result<Self> {
+        let len = context.sizes.initial_bytes;
+        let nonce = context.random_nonce()?;
+        let current = create_file(&context, 1)?;
+        let start =
+            JournalStart { file: 1, position: 0, file_len: len, generation: 1, nonce, sequence: 1 };
+        current.file.allocate(len).at("allocate space for", &current.path)?;
+        current.sync(&context.latch)?;
+        context.file_system.sync_dir(&context.dir).at("sync", &context.dir)?;
+        Ok(Self::at(context, JournalFile { len, ..current }, start, nonce, 2))
+    }
+
+    /// Opens the journal to go on at `start`, which nothing was written behind.
+    pub(crate) fn open(
+        context: JournalContext,
+        start: JournalStart,
+        next_number: u64,
+    ) -> Result<Self> {
+        let path = context.path(start.file);
+        let file = context.file_system.open(&path, Access::ReadWrite).at("open", &path)?;
+        let len = file.len().at("read the length of", &path)?;
+        let current = JournalFile { number: start.file, path, file, len };
+        Ok(Self::at(context, current, start, start.nonce, next_number))
+    }
+
+    /// Begins a new generation in a new file, with the block that recovery
+    /// found last, if any, as its first: a kill or a failed sync may have left
+    /// that block in the cache alone. Its sequence is the one before `start`'s.
+    pub(crate) fn begin_generation(
+        context: JournalContext,
+        number: u64,
+        generation: u64,
+        sequence: u64,
+        last: Option<(&mut BlockBuffer, u64)>,
+    ) -> Result<Self> {
+        let nonce = context.random_nonce()?;
+        let block_bytes = last.as_ref().map_or(0, |(block, _)| block_len(block.body_len()));
+        let len = context.sizes.initial_bytes.max(block_bytes + PAGE_BYTES);
+        let file = create_file(&context, number)?;
+        file.file.allocate(len).at("allocate space for", &file.path)?;
+        let current = JournalFile { len, ..file };
+        let mut start =
+            JournalStart { file: number, position: 0, file_len: len, generation, nonce, sequence };
+        let Some((block, previous_nonce)) = last else {
+            current.sync(&context.latch)?;
+            context.file_system.sync_dir(&context.dir).at("sync", &context.dir)?;
+            return Ok(Self::at(context, current, start, nonce, number + 1));
+        };
+        start.sequence -= 1;
+        let mut journal = Self::at(context, current, start, previous_nonce, number + 1);
+        // The name first: a block that cannot be found would not be durable.
+        let context = &journal.context;
+        context.file_system.sync_dir(&context.dir).at("sync", &context.dir)?;
+        journal.append(block)?;
+        Ok(journal)
+    }
+
+    fn at(
+        context: JournalContext,
+        current: JournalFile,
+        start: JournalStart,
+        previous_nonce: u64,
+        next_number: u64,
+    ) -> Self {
+        Self {
+            context,
+            current,
+            position: start.position,
+            generation: start.generation,
+            nonce: start.nonce,
+            previous_nonce,
+            next_sequence: start.sequence,
+            named_successor: 0,
+            successor: None,
+            behind: Vec::new(),
+            free: Vec::new(),
+            next_number,
+        }
+    }
+
+    /// The path of the file with this number.
+    pub(crate) fn path_of(&self, number: u64) -> PathBuf {
+        self.context.path(number)
+    }
+
+    /// Where the next block will stand.
+    pub(crate) fn start(&self) -> JournalStart {
+        JournalStart {
+            file: self.current.number,
+            position: self.position,
+            file_len: self.current.len,
+            generation: self.generation,
+            nonce: self.nonce,
+            sequence: self.next_sequence,
+        }
+    }
+
+    /// How full the current file is, in thousandths.
+    pub(crate) fn fill_permille(&self) -> u64 {
+        self.position.saturating_mul(1000) / self.current.len.max(1)
+    }
+
+    /// Whether a block with such a body has room in the current file.
+    pub(crate) fn has_room(&self, body_len: usize) -> bool {
+        self.position + block_len(body_len) + PAGE_BYTES <= self.current.len
+    }
+
+    /// Moves on to the next file, so that a block with such a body has room.
+    /// The file left behind is kept until [`Journal::release_behind`].
+    pub(crate) fn roll(&mut self, body_len: usize) -> Result<()> {
+        self.prepare_successor(block_len(body_len) + PAGE_BYTES, u64::MAX)?;
+        let nonce = self.context.random_nonce()?;
+        if let Some(ready) = self.successor.as_ref().map(|successor| successor.file.number)
+            && self.named_successor != ready
+        {
+            self.context.probe.mark("journal.link_block");
+            self.append(&mut BlockBuffer::new())?;
+        }
+        if let Some(successor) = self.successor.take() {
+            self.behind.push(std::mem::replace(&mut self.current, successor.file));
+        }
+        self.position = 0;
+        self.generation += 1;
+        self.previous_nonce = self.nonce;
+        self.nonce = nonce;
+        self.named_successor = 0;
+        Ok(())
+    }
+
+    /// Writes the block and syncs it: when this returns, it is durable. A
+    /// failure latches the log, because nobody can say what the disk holds.
+    pub(crate) fn append(&mut self, block: &mut BlockBuffer) -> Result<()> {
+        let successor = self.successor.as_ref().filter(|successor| successor.is_ready());
+        let successor = successor.map_or(0, |successor| successor.file.number);
+        #[expect(clippy::cast_possible_truncation, reason = "a body is bounded by its maker")]
+        let header = BlockHeader {
+            generation: self.generation,
+            nonce: self.nonce,
+            previous_nonce: self.previous_nonce,
+            sequence: self.next_sequence,
+            file_len: self.current.len,
+            successor,
+            body_len: block.body_len() as u32,
+            entries: block.entries(),
+        };
+        let len = header.block_len();
+        let bytes = block.seal(&header);
+        let written = write_all_at(&*self.current.file, bytes, self.position);
+        written
+            .at("write", &self.current.path)
+            .inspect_err(|error| self.context.latch.set(error))?;
+        self.current.sync(&self.context.latch)?;
+        self.position += len;
+        self.next_sequence += 1;
+        self.named_successor = successor;
+        Ok(())
+    }
+
+    /// Makes the next file ready, a piece with each commit, so that no single
+    /// one pays for all of it. Begins when the current file is half full.
+    pub(crate) fn prepare_ahead(&mut self, block_bytes: u64) -> Result<()> {
+        if self.fill_permille() < 500 {
+            return Ok(());
+        }
+        let step = PREPARE_STEP_BYTES.max(block_bytes.saturating_mul(8));
+        self.prepare_successor(0, step)
+    }
+
+    /// Writes at most `step` zeroes to the successor, which is to be at least
+    /// `least_len` long.
+    fn prepare_successor(&mut self, least_len: u64, step: u64) -> Result<()> {
+        let sizes = &self.context.sizes;
+        let grown = (self.current.len.saturating_mul(4)).min(sizes.max_bytes);
+        let mut successor = match self.successor.take() {
+            Some(successor) => successor,
+            None => self.take_file()?,
+        };
+        let target_len =
+            successor.target_len.max(grown).max(least_len.next_multiple_of(PAGE_BYTES));
+        successor.target_len = target_len;
+        let extended = self.extend(&mut successor, step);
+        self.successor = Some(successor);
+        extended
+    }
+
+    fn extend(&self, successor: &mut Successor, step: u64) -> Result<()> {
+        let Successor { file, target_len, unsynced_bytes, name_is_durable } = successor;
+        let goal = file.len.saturating_add(step).min(*target_len);
+        while file.len < goal {
+            let len = file.len.saturating_add(PREPARE_SYNC_BYTES - *unsynced_bytes).min(goal);
+            file.file.allocate(len).at("allocate space for", &file.path)?;
+            *unsynced_bytes += len - file.len;
+            file.len = len;
+            if *unsynced_bytes >= PREPARE_SYNC_BYTES || file.len >= *target_len {
+                file.sync(&self.context.latch)?;
+                *unsynced_bytes = 0;
+            }
+        }
+        if file.len >= *target_len && !*name_is_durable {
+            let dir = &self.context.dir;
+            let synced = self.context.file_system.sync_dir(dir).at("sync", dir);
+            synced.inspect_err(|error| self.context.latch.set(error))?;
+            *name_is_durable = true;
+        }
+        Ok(())
+    }
+
+    /// A file to be made the successor: a used one, else a new one.
+    fn take_file(&mut self) -> Result<Successor> {
+        if let Some(file) = self.free.pop() {
+            self.context.probe.mark("journal.recycled");
+            let target_len = file.len;
+            return Ok(Successor { file, target_len, unsynced_bytes: 0, name_is_durable: true });
+        }
+        // Counted first: a creation that failed may have left the name behind.
+        let number = self.next_number;
+        self.next_number += 1;
+        let file = create_file(&self.context, number)?;
+        Ok(Successor { file, target_len: 0, unsynced_bytes: 0, name_is_durable: false })
+    }
+
+    /// Frees the files that a complete checkpoint has made superfluous. Those
+    /// of an uncommon size are removed rather than kept.
+    pub(crate) fn release_behind(&mut self) -> Result<()> {
+        let context = &self.context;
+        for file in std::mem::take(&mut self.behind) {
+            if file.len <= context.sizes.max_bytes {
+                self.free.push(file);
+            } else {
+                context.probe.mark("journal.oversized_removed");
+                context.file_system.remove_file(&file.path).at("remove", &file.path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A start in a generation that has no block yet, in the current file, to
+    /// be named by the manifest of a clean close.
+    pub(crate) fn closing_start(&self) -> Result<JournalStart> {
+        Ok(JournalStart {
+            position: 0,
+            file_len: self.current.len.min(self.context.sizes.initial_bytes),
+            generation: self.generation + 1,
+            nonce: self.context.random_nonce()?,
+            ..self.start()
+        })
+    }
+
+    /// Cuts the journal to its starting size. Both manifest slots must name
+    /// [`Journal::closing_start`] and be durable.
+    pub(crate) fn trim(&mut self) -> Result<()> {
+        let context = &self.context;
+        if self.current.len > context.sizes.initial_bytes {
+            let cut = self.current.file.set_len(context.sizes.initial_bytes);
+            cut.at("cut", &self.current.path)?;
+            self.current.sync(&context.latch)?;
+        }
+        let successor = self.successor.take().map(|successor| successor.file);
+        for file in self.behind.drain(..).chain(self.free.drain(..)).chain(successor) {
+            context.file_system.remove_file(&file.path).at("remove", &file.path)?;
+        }
+        Ok(())
+    }
+}
+
+fn create_file(context: &JournalContext, number: u64) -> Result<JournalFile> {
+    let path = context.path(number);
+    let file = context.file_system.create_new(&path).at("create", &path)?;
+    Ok(JournalFile { number, path, file, len: 0 })
+}

@@ -1,0 +1,332 @@
+//! Judging a directory before anything in it is changed.
+//!
+//! Two questions are answered: does the journal account for everything that the
+//! partition files hold, and what is left to be done? A record is written to its
+//! partition only after its journal block was synced. So a valid record that
+//! neither manifest nor journal knows of proves that the journal has lost a
+//! block that was acknowledged, and the log must not be opened as if it had not.
+
+use super::chain::{Chain, ChainBlock};
+use super::entry::{Entry, PartitionKey};
+use super::files::PooledFile;
+use super::frame::{FRAME_HEADER_BYTES, Frame, FrameHeader, frame_seed};
+use super::hashes::hashes_len;
+use super::manifest::{Manifest, TopicState};
+use super::partition::{HASHES_FILE, PartitionContext, PartitionLog, topic_dir_name};
+use super::segment::{Segment, parse_segment_file_name};
+use super::tables::{Tables, TopicLog, empty_topic};
+use crate::env::EntryKind;
+use crate::error::{Error, IoContext, Result};
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How much of a file is looked through at once.
+const SCAN_BYTES: usize = 1 << 20;
+
+/// A file's length, against the manifest's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Length {
+    /// As a clean close leaves it.
+    AsNamed,
+    /// Written to since, or ahead of use: cut before the journal is replayed.
+    Longer,
+    /// Cut short, or gone.
+    Shorter,
+}
+
+impl Length {
+    fn of(found: u64, named: u64) -> Self {
+        match found.cmp(&named) {
+            Ordering::Less => Self::Shorter,
+            Ordering::Equal => Self::AsNamed,
+            Ordering::Greater => Self::Longer,
+        }
+    }
+}
+
+/// A living partition whose files are not as the manifest has them.
+#[derive(Debug)]
+pub(crate) struct PartitionFindings {
+    pub(crate) partition: Arc<PartitionLog>,
+    /// The active segment. A shorter one is damaged, and nothing is appended to it.
+    pub(crate) log: Length,
+    /// The stored hashes. Where they are shorter, they are rebuilt.
+    pub(crate) hashes: Length,
+    /// The greatest generation in a file's name.
+    pub(crate) generation_max: u64,
+}
+
+/// What was found in a directory.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    pub(crate) partitions: Vec<PartitionFindings>,
+    /// Files that neither manifest nor journal names.
+    pub(crate) leftover_files: Vec<PathBuf>,
+    /// Folders of topics that neither names.
+    pub(crate) leftover_topics: Vec<PathBuf>,
+    /// Above every incarnation in use or left over.
+    pub(crate) next_incarnation: u64,
+}
+
+impl Findings {
+    /// Whether the partition files are just as a clean close leaves them.
+    pub(crate) fn is_clean(&self) -> bool {
+        let as_left = |partition: &PartitionFindings| {
+            partition.log != Length::Longer && partition.hashes == Length::AsNamed
+        };
+        self.leftover_files.is_empty()
+            && self.leftover_topics.is_empty()
+            && self.partitions.iter().all(as_left)
+    }
+}
+
+/// Where every partition will end once the journal is replayed.
+#[derive(Debug)]
+struct Expected {
+    next_offsets: BTreeMap<PartitionKey, u64>,
+    created: Vec<TopicState>,
+    next_incarnation: u64,
+}
+
+impl Expected {
+    /// Follows the journal's blocks without touching a file. A block that does
+    /// not fit the state before it is damage of the one or the other.
+    fn follow(manifest: &Manifest, chain: &Chain) -> Result<Self> {
+        let mut next_offsets = BTreeMap::new();
+        for topic in &manifest.topics {
+            for (partition, state) in (0..).zip(&topic.partitions) {
+                let key = PartitionKey { incarnation: topic.incarnation, partition };
+                next_offsets.insert(key, state.next_offset());
+            }
+        }
+        let next_incarnation = manifest.next_incarnation;
+        let mut expected = Self { next_offsets, created: Vec::new(), next_incarnation };
+        for block in &chain.blocks {
+            for entry in decode_block(block)? {
+                expected.follow_entry(block, &entry)?;
+            }
+        }
+        Ok(expected)
+    }
+
+    fn follow_entry(&mut self, block: &ChainBlock, entry: &Entry<'_>) -> Result<()> {
+        match entry {
+            Entry::Append { key, base_offset, records, .. } => {
+                let next = self.next_offsets.get_mut(key).filter(|next| **next == *base_offset);
+                let after = base_offset.checked_add(*records);
+                match next.zip(after) {
+                    Some((next, after)) => *next = after,
+                    None => return Err(unfit(block, "records that do not follow their partition")),
+                }
+            }
+            Entry::Create { name, incarnation, partitions, settings } => {
+                if *incarnation < self.next_incarnation || *incarnation == u64::MAX {
+                    return Err(unfit(block, "a topic whose incarnation is taken"));
+                }
+                self.next_incarnation = incarnation + 1;
+                self.created.push(empty_topic(name, *incarnation, *partitions, *settings));
+                for partition in 0..*partitions {
+                    self.next_offsets
+                        .insert(PartitionKey { incarnation: *incarnation, partition }, 0);
+                }
+            }
+            Entry::Commit { .. } | Entry::Sent { .. } => {}
+        }
+        Ok(())
+    }
+}
+
+fn unfit(block: &ChainBlock, what: &str) -> Error {
+    Error::corrupt(&block.path, block.position, format!("block {} holds {what}", block.sequence))
+}
+
+/// The entries of a block of the chain.
+pub(crate) fn decode_block(block: &ChainBlock) -> Result<Vec<Entry<'_>>> {
+    let entries = Entry::decode_all(&block.body, block.entries);
+    entries.map_err(|malformed| Error::corrupt(&block.path, block.position, malformed.reason()))
+}
+
+/// Judges the directory. Fails with [`Error::Corrupt`] if the journal lost
+/// something that was acknowledged.
+pub(crate) fn judge(
+    context: &PartitionContext,
+    manifest: &Manifest,
+    tables: &Tables,
+    chain: &Chain,
+) -> Result<Findings> {
+    let expected = Expected::follow(manifest, chain)?;
+    let created = expected.created.iter().cloned();
+    let created: Vec<_> = created.map(|state| TopicLog::new(context, state)).collect();
+    let mut findings =
+        Findings { next_incarnation: expected.next_incarnation, ..Findings::default() };
+    let created_partitions = created.iter().flat_map(|topic| &topic.partitions);
+    for partition in tables.partitions().chain(created_partitions) {
+        let next_offset = expected.next_offsets.get(&partition.key).copied().unwrap_or_default();
+        judge_partition(partition, next_offset, &mut findings)?;
+    }
+    let topics = tables.topics.values().map(AsRef::as_ref).chain(&created);
+    let living = topics.map(|topic| topic_dir_name(&topic.name, topic.incarnation)).collect();
+    judge_topic_folders(context, &living, &mut findings)?;
+    Ok(findings)
+}
+
+fn judge_partition(
+    partition: &Arc<PartitionLog>,
+    next_offset: u64,
+    findings: &mut Findings,
+) -> Result<()> {
+    let view = partition.view();
+    let names = partition.file_names()?;
+    let living: BTreeMap<_, _> = view
+        .segments
+        .iter()
+        .map(|segment| ((segment.base_offset, segment.generation), segment))
+        .collect();
+    let mut generation_max = 0;
+    let seed = partition.name.seed;
+    for name in &names {
+        let Some((base_offset, generation, extension)) = parse_segment_file_name(name) else {
+            continue;
+        };
+        generation_max = generation_max.max(generation);
+        let path = partition.dir().join(name);
+        let known = living.get(&(base_offset, generation));
+        if extension == "log" {
+            let file = known.map_or_else(
+                || PooledFile::existing(partition.hashes.file.pool(), path.clone()),
+                |segment| Arc::clone(&segment.file),
+            );
+            let len = known.map_or(0, |segment| segment.len());
+            refuse_unknown_records(&file, seed, len, next_offset)?;
+        }
+        if known.is_none() {
+            findings.leftover_files.push(path);
+        }
+    }
+    let log_len = view.segments.last().map(|active| present_len(&names, active)).transpose()?;
+    let log_len = log_len.unwrap_or_default();
+    let hashes_present = names.iter().any(|name| name == HASHES_FILE);
+    let hashes_len_found = if hashes_present { partition.hashes.file.len()? } else { 0 };
+    let log_len_named = view.segments.last().map_or(0, |active| active.len());
+    let hashes_len_named = hashes_len(view.next_offset());
+    findings.partitions.push(PartitionFindings {
+        partition: Arc::clone(partition),
+        log: Length::of(log_len, log_len_named),
+        hashes: Length::of(hashes_len_found, hashes_len_named),
+        generation_max,
+    });
+    Ok(())
+}
+
+/// The length of a segment's file; 0 if it is gone.
+fn present_len(names: &[String], segment: &Segment) -> Result<u64> {
+    let name = segment.file.path().file_name().unwrap_or_default();
+    if names.iter().any(|found| name == found.as_str()) { segment.file.len() } else { Ok(0) }
+}
+
+/// Looks behind `position` for a valid record at or past `next_offset`.
+fn refuse_unknown_records(
+    file: &Arc<PooledFile>,
+    seed: u32,
+    position: u64,
+    next_offset: u64,
+) -> Result<()> {
+    match find_record(file, seed, position, next_offset)? {
+        None => Ok(()),
+        Some((position, offset)) => {
+            let reason = format!(
+                "record {offset} is valid, but the journal, which must hold every record from {next_offset} on, does not know it"
+            );
+            Err(Error::corrupt(file.path(), position, reason))
+        }
+    }
+}
+
+fn find_record(
+    file: &Arc<PooledFile>,
+    seed: u32,
+    mut position: u64,
+    next_offset: u64,
+) -> Result<Option<(u64, u64)>> {
+    let end = file.len()?;
+    let mut buffer = Vec::new();
+    while position.saturating_add(FRAME_HEADER_BYTES as u64) <= end {
+        let wanted = usize::try_from(end - position).unwrap_or(SCAN_BYTES).min(SCAN_BYTES);
+        buffer.resize(wanted, 0);
+        let read = file.read_up_to(&mut buffer, position)?;
+        let Some(last) = read.checked_sub(FRAME_HEADER_BYTES) else { break };
+        for start in 0..=last {
+            let bytes = buffer.get(start..read).unwrap_or(&[]);
+            let header = FrameHeader::parse(bytes).filter(|header| header.offset >= next_offset);
+            let Some(header) = header else { continue };
+            let at = position + start as u64;
+            if at.saturating_add(header.frame_len() as u64) > end {
+                continue;
+            }
+            let mut frame = vec![0; header.frame_len()];
+            file.read_exact(&mut frame, at)?;
+            if Frame::parse(seed, &frame).is_some() {
+                return Ok(Some((at, header.offset)));
+            }
+        }
+        position += last as u64 + 1;
+    }
+    Ok(None)
+}
+
+/// Finds folders of topics that neither manifest nor journal names. One of an
+/// incarnation that neither knows must hold no record.
+fn judge_topic_folders(
+    context: &PartitionContext,
+    living: &BTreeSet<String>,
+    findings: &mut Findings,
+) -> Result<()> {
+    let topics_dir = &context.topics_dir;
+    let known_below = findings.next_incarnation;
+    let file_system = context.pool.file_system();
+    let entries = match file_system.list(topics_dir).at("list", topics_dir) {
+        Err(error) if error.is_not_found() => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries.into_iter().filter(|entry| entry.kind == EntryKind::Directory) {
+        let incarnation = entry.name.rsplit_once('.').and_then(|(_, number)| number.parse().ok());
+        // Numbers that no log of ours ever reaches are a stranger's names.
+        let Some(incarnation) = incarnation.filter(|number: &u64| *number < 1 << 62) else {
+            continue;
+        };
+        if living.contains(&entry.name) {
+            continue;
+        }
+        let dir = topics_dir.join(&entry.name);
+        if incarnation >= known_below {
+            refuse_unknown_topic(context, &dir, incarnation)?;
+        }
+        findings.next_incarnation = findings.next_incarnation.max(incarnation + 1);
+        findings.leftover_topics.push(dir);
+    }
+    Ok(())
+}
+
+fn refuse_unknown_topic(context: &PartitionContext, dir: &Path, incarnation: u64) -> Result<()> {
+    let file_system = context.pool.file_system();
+    for entry in file_system.list(dir).at("list", dir)? {
+        let Ok(partition) = entry.name.parse::<u32>() else { continue };
+        if entry.kind != EntryKind::Directory {
+            continue;
+        }
+        let partition_dir = dir.join(&entry.name);
+        let seed = frame_seed(&context.log_id, incarnation, partition);
+        for file in file_system.list(&partition_dir).at("list", &partition_dir)? {
+            if parse_segment_file_name(&file.name)
+                .is_some_and(|(_, _, extension)| extension == "log")
+            {
+                let path = partition_dir.join(&file.name);
+                let file = PooledFile::existing(&context.pool, path);
+                refuse_unknown_records(&file, seed, 0, 0)?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,24 @@
+//! A failure that is never forgotten.
+
+use crate::error::{Error, Result};
+use std::sync::{Arc, OnceLock};
+
+/// Set by the first failed journal write, sync or apply. From then on the log
+/// writes, syncs, cuts and removes nothing: only recovery, which starts from
+/// what the disk really holds, can tell what is true.
+#[derive(Debug, Default)]
+pub(crate) struct Latch(OnceLock<Arc<str>>);
+
+impl Latch {
+    pub(crate) fn set(&self, reason: &Error) {
+        // Of several failures the first is the cause.
+        self.0.get_or_init(|| reason.to_string().into());
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.0.get() {
+            None => Ok(()),
+            Some(reason) => Err(Error::NeedsReopen { reason: Arc::clone(reason) }),
+        }
+    }
+}

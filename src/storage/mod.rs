@@ -1,0 +1,47 @@
+//! The bytes on disk: the only code that knows them.
+//!
+//! ```text
+//! <dir>/.merkql/
+//!   LOCK                              never removed
+//!   manifest.a  manifest.b            the state at the last checkpoint ([`slots`], [`manifest`])
+//!   journal/<number>.wal              every change since, in blocks ([`journal`], [`block`], [`entry`])
+//!   topics/<topic>.<incarnation>/<partition>/
+//!     <base offset>.<generation>.log  records, in frames ([`segment`], [`frame`])
+//!     <base offset>.<generation>.idx  where to start reading ([`index`]): derived
+//!     hashes                          the Merkle tree's nodes ([`hashes`])
+//! ```
+//!
+//! A change is staged ([`commit`]), drafted ([`write`], [`draft`]), made durable
+//! by one journal block and one sync ([`journal`]), applied to its partitions
+//! without a sync ([`partition`]), published, and acknowledged. In the
+//! background of later commits a [`checkpoint`] makes the partitions durable and
+//! the journal free. [`open`] finds what a crash left, [`chain`] and [`judge`]
+//! say what it means, [`recovery`] makes it whole.
+
+pub(crate) mod block;
+pub(crate) mod canonical;
+pub(crate) mod chain;
+pub(crate) mod checkpoint;
+pub(crate) mod codec;
+pub(crate) mod commit;
+pub(crate) mod draft;
+pub(crate) mod entry;
+pub(crate) mod files;
+pub(crate) mod frame;
+pub(crate) mod hashes;
+pub(crate) mod index;
+pub(crate) mod journal;
+pub(crate) mod judge;
+pub(crate) mod latch;
+pub(crate) mod manifest;
+pub(crate) mod open;
+pub(crate) mod options;
+pub(crate) mod partition;
+pub(crate) mod producers;
+pub(crate) mod recovery;
+pub(crate) mod segment;
+pub(crate) mod settings;
+pub(crate) mod slots;
+pub(crate) mod store;
+pub(crate) mod tables;
+pub(crate) mod write;

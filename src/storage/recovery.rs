@@ -1,0 +1,230 @@
+//! Recovery: from what a crash left to what was acknowledged.
+//!
+//! ```text
+//! judge     slots, journal, partition files; nothing is changed, and damage of
+//!           the journal ends it here
+//! anchor    the last valid block is written again, as the first of a new
+//!           generation in a new file, and synced
+//! cut       partition files, to the lengths that the manifest has
+//! replay    the journal's blocks, by writing everything again
+//! sync      the files and folders that were touched
+//! slots     both, with the replayed state and the new generation
+//! clear     what nothing names any more
+//! ```
+//!
+//! Writing again is what makes it right after a failed sync: the cache may hold
+//! bytes that the disk does not, and only a new write makes them dirty. The
+//! anchor does the same for the last block, before its records are put where
+//! they would bear witness against a journal that has lost it. A crash at any
+//! point leaves a directory that is recovered to the same state.
+
+use super::block::BlockBuffer;
+use super::chain::{Chain, ChainBlock};
+use super::draft::Draft;
+use super::entry::Entry;
+use super::journal::{Journal, JournalContext, JournalStart};
+use super::judge::{Findings, Length, decode_block};
+use super::settings::TopicSettings;
+use super::store::{Store, Writer};
+use super::tables::{TopicLog, empty_topic};
+use crate::env::EntryKind;
+use crate::error::{IoContext, Result};
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Begins the generation that the journal goes on in after recovery, in a file
+/// of its own, with the last block of the chain as its first.
+pub(crate) fn anchor(
+    context: JournalContext,
+    start: &JournalStart,
+    chain: &Chain,
+) -> Result<Journal> {
+    let number = chain.number_max.saturating_add(1);
+    let generation = chain.generation_max.saturating_add(1);
+    let Some(last) = chain.blocks.last() else {
+        return Journal::begin_generation(context, number, generation, start.sequence, None);
+    };
+    let mut block = BlockBuffer::new();
+    block.set_body(&last.body, last.entries);
+    let anchor = Some((&mut block, last.link_nonce));
+    Journal::begin_generation(context, number, generation, last.sequence + 1, anchor)
+}
+
+impl Store {
+    /// Replays the journal and makes the result the state of the log. On
+    /// failure the log latches, so that nothing more is written.
+    pub(crate) fn recover(
+        &self,
+        writer: &mut Writer,
+        chain: &Chain,
+        findings: Findings,
+    ) -> Result<()> {
+        let recovered = self.try_recover(writer, chain, findings);
+        recovered.inspect_err(|error| self.latch.set(error))
+    }
+
+    fn try_recover(&self, writer: &mut Writer, chain: &Chain, findings: Findings) -> Result<()> {
+        self.env.probe.mark("recovery.begun");
+        if chain.torn {
+            self.env.probe.mark("recovery.torn_block_dropped");
+        }
+        self.cut(writer, &findings)?;
+        for block in &chain.blocks {
+            self.replay(writer, block)?;
+        }
+        self.rebuild_hashes(writer, &findings)?;
+        self.sync_touched(writer)?;
+        let manifest = self.tables().to_manifest(self.context.log_id, writer.journal.start());
+        writer.slots.write(&manifest)?;
+        self.clear(writer, chain, findings)?;
+        self.env.probe.mark("recovery.complete");
+        Ok(())
+    }
+
+    fn cut(&self, writer: &mut Writer, findings: &Findings) -> Result<()> {
+        for found in &findings.partitions {
+            let view = found.partition.view();
+            let mut head = found.partition.head();
+            head.raise_generation(found.generation_max.saturating_add(1));
+            let active = view.segments.last();
+            if let Some(active) = active.filter(|_| found.log == Length::Longer) {
+                active.file.set_len(active.len())?;
+            }
+            if found.log == Length::Shorter {
+                self.env.probe.mark("recovery.segment_is_short");
+                head.set_active_damaged();
+            }
+            if found.hashes == Length::Longer {
+                let hashes_len = super::hashes::hashes_len(view.next_offset());
+                found.partition.hashes.file.set_len(hashes_len)?;
+            }
+            head.set_cut(active.map_or(0, |active| active.len()));
+            if found.log == Length::Longer || found.hashes == Length::Longer {
+                writer.touched.insert(found.partition.key, Arc::clone(&found.partition));
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies a block of the journal again, whole.
+    fn replay(&self, writer: &mut Writer, block: &ChainBlock) -> Result<()> {
+        self.env.probe.mark("recovery.block_replayed");
+        for entry in decode_block(block)? {
+            match entry {
+                Entry::Create { name, incarnation, partitions, settings } => {
+                    self.replay_topic(name, incarnation, partitions, settings)?;
+                }
+                Entry::Append { key, records, frames, .. } => {
+                    let partition = self.tables().partitions().find(|log| log.key == key).cloned();
+                    // Judging has seen to it that every append has its partition.
+                    let Some(partition) = partition else { continue };
+                    let mut draft = Draft::new(&partition, self.options);
+                    draft.reserve(frames.len() as u64, records, false)?;
+                    draft.append_frames(frames, records, &mut writer.hasher)?;
+                    draft.apply()?;
+                    draft.publish();
+                    writer.touched.insert(key, partition);
+                }
+                Entry::Commit { group, commits } => self.tables_mut().commit(group, &commits),
+                Entry::Sent { producer_id, sequence, placements } => {
+                    let max = self.options.producers_max;
+                    let producers = &mut self.tables_mut().producers;
+                    producers.record(producer_id, sequence, placements, block.sequence, max);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn replay_topic(
+        &self,
+        name: &str,
+        incarnation: u64,
+        partitions: u32,
+        settings: TopicSettings,
+    ) -> Result<()> {
+        let state = empty_topic(name, incarnation, partitions, settings);
+        let topic = Arc::new(TopicLog::new(&self.context, state));
+        self.ensure_folders(&topic)?;
+        self.tables_mut().create(topic);
+        Ok(())
+    }
+
+    /// The folders were made and synced before the block; this finds them there
+    /// unless somebody took them away.
+    fn ensure_folders(&self, topic: &TopicLog) -> Result<()> {
+        let Some(first) = topic.partitions.first() else { return Ok(()) };
+        let topic_dir = first.dir().parent().unwrap_or(first.dir());
+        self.ensure_dir(topic_dir)?;
+        for partition in &topic.partitions {
+            self.ensure_dir(partition.dir())?;
+        }
+        self.env.file_system.sync_dir(topic_dir).at("sync", topic_dir)
+    }
+
+    fn ensure_dir(&self, dir: &Path) -> Result<()> {
+        match self.env.file_system.create_dir(dir) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            created => created.at("create", dir),
+        }
+    }
+
+    /// Stored hashes that are short or gone are computed again. Where the
+    /// records they come from are damaged too, proofs fail, and nothing else.
+    fn rebuild_hashes(&self, writer: &mut Writer, findings: &Findings) -> Result<()> {
+        for found in findings.partitions.iter().filter(|found| found.hashes == Length::Shorter) {
+            self.env.probe.mark("recovery.hashes_rebuilt");
+            let key = found.partition.key;
+            let partition = self.tables().partitions().find(|log| log.key == key).cloned();
+            let Some(partition) = partition else { continue };
+            match partition.rebuild_hashes() {
+                Err(error) if !error.is_corruption() => return Err(error),
+                _ => writer.touched.insert(key, partition),
+            };
+        }
+        Ok(())
+    }
+
+    fn sync_touched(&self, writer: &mut Writer) -> Result<()> {
+        for partition in std::mem::take(&mut writer.touched).into_values() {
+            for file in partition.dirty_files() {
+                file.sync()?;
+            }
+            self.env.file_system.sync_dir(partition.dir()).at("sync", partition.dir())?;
+        }
+        let topics_dir = &self.context.topics_dir;
+        self.env.file_system.sync_dir(topics_dir).at("sync", topics_dir)
+    }
+
+    /// Removes what neither slot names: it is not needed, and takes room.
+    fn clear(&self, writer: &mut Writer, chain: &Chain, findings: Findings) -> Result<()> {
+        let current = writer.journal.start().file;
+        for number in chain.numbers.iter().filter(|number| **number != current) {
+            let path = writer.journal.path_of(*number);
+            self.env.file_system.remove_file(&path).at("remove", &path)?;
+        }
+        self.remove_files(findings.leftover_files, writer);
+        for dir in findings.leftover_topics {
+            self.remove_topic_folder(&dir)?;
+        }
+        Ok(())
+    }
+
+    fn remove_topic_folder(&self, dir: &Path) -> Result<()> {
+        let file_system = &self.env.file_system;
+        for partition in file_system.list(dir).at("list", dir)? {
+            let partition_dir = dir.join(&partition.name);
+            if partition.kind == EntryKind::Directory {
+                for file in file_system.list(&partition_dir).at("list", &partition_dir)? {
+                    let path = partition_dir.join(&file.name);
+                    file_system.remove_file(&path).at("remove", &path)?;
+                }
+                file_system.remove_dir(&partition_dir).at("remove", &partition_dir)?;
+            } else {
+                file_system.remove_file(&partition_dir).at("remove", &partition_dir)?;
+            }
+        }
+        file_system.remove_dir(dir).at("remove", dir)
+    }
+}

@@ -1,0 +1,185 @@
+//! The log as a whole: what the broker talks to.
+
+use super::block::BlockBuffer;
+use super::canonical::RecordHasher;
+use super::checkpoint::PendingCheckpoint;
+use super::commit::{Operation, Outcome, Queue, Staged, Ticket};
+use super::entry::PartitionKey;
+use super::files::FilePool;
+use super::journal::Journal;
+use super::latch::Latch;
+use super::options::StorageOptions;
+use super::partition::{PartitionContext, PartitionLog};
+use super::slots::Slots;
+use super::tables::Tables;
+use super::write::BlockDraft;
+use crate::env::{Entropy, FileSystem, Lock, Probe, Signal};
+use crate::error::{Error, Result};
+use crate::sync::{Mutex, RwLock, lock};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard};
+
+/// The seams, together.
+#[derive(Debug, Clone)]
+pub(crate) struct Env {
+    pub(crate) file_system: Arc<dyn FileSystem>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) probe: Arc<dyn Probe>,
+}
+
+/// What only the committing caller works with.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    pub(crate) journal: Journal,
+    pub(crate) block: BlockBuffer,
+    pub(crate) hasher: RecordHasher,
+    pub(crate) slots: Slots,
+    pub(crate) checkpoint: Option<PendingCheckpoint>,
+    /// Partitions written to since the last checkpoint began.
+    pub(crate) touched: BTreeMap<PartitionKey, Arc<PartitionLog>>,
+    /// Files that nothing names any more, to be removed after the next checkpoint.
+    pub(crate) garbage: Vec<PathBuf>,
+    /// Whether the directory is as a clean close leaves it.
+    pub(crate) pristine: bool,
+    /// The incarnation that the next topic gets, above every name on disk.
+    pub(crate) next_incarnation: u64,
+}
+
+/// An open log.
+#[derive(Debug)]
+pub(crate) struct Store {
+    pub(crate) env: Env,
+    pub(crate) options: StorageOptions,
+    pub(crate) context: PartitionContext,
+    pub(crate) latch: Arc<Latch>,
+    pub(crate) pool: Arc<FilePool>,
+    pub(crate) queue: Queue,
+    pub(crate) writer: Mutex<Writer>,
+    /// Counts blocks that became readable.
+    pub(crate) appended: Signal,
+    tables: RwLock<Tables>,
+    lock: Mutex<Option<Box<dyn Lock>>>,
+    closed: AtomicBool,
+}
+
+impl Store {
+    pub(crate) fn new(
+        env: Env,
+        context: PartitionContext,
+        latch: Arc<Latch>,
+        tables: Tables,
+        writer: Writer,
+        lock: Box<dyn Lock>,
+    ) -> Self {
+        Self {
+            env,
+            options: context.options,
+            pool: Arc::clone(&context.pool),
+            context,
+            latch,
+            queue: Queue::default(),
+            writer: Mutex::new(writer),
+            appended: Signal::new(),
+            tables: RwLock::new(tables),
+            lock: Mutex::new(Some(lock)),
+            closed: AtomicBool::default(),
+        }
+    }
+
+    pub(crate) fn tables(&self) -> RwLockReadGuard<'_, Tables> {
+        self.tables.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn tables_mut(&self) -> RwLockWriteGuard<'_, Tables> {
+        self.tables.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stages an operation; nothing is written yet.
+    pub(crate) fn stage(&self, operation: Operation) -> Result<Arc<Ticket>> {
+        self.latch.check()?;
+        self.queue.stage(operation)
+    }
+
+    /// Waits until a staged operation is durable, or has failed.
+    pub(crate) fn wait(&self, ticket: &Ticket) -> Result<Outcome> {
+        self.queue.wait(ticket, &self.latch, |group, settled| self.commit_group(group, settled))
+    }
+
+    /// Stages an operation and waits for it.
+    pub(crate) fn execute(&self, operation: Operation) -> Result<Outcome> {
+        let ticket = self.stage(operation)?;
+        self.wait(&ticket)
+    }
+
+    /// Commits everything that is staged.
+    pub(crate) fn flush(&self) {
+        self.queue.drain(&self.latch, |group, settled| self.commit_group(group, settled));
+    }
+
+    /// Commits a group of operations as one block, settles their tickets, and
+    /// then does a piece of the checkpoint's work.
+    fn commit_group(&self, group: &[Staged], settled: &dyn Fn()) {
+        let mut writer = lock(&self.writer);
+        let outcomes = self.commit_outcomes(&mut writer, group);
+        for (staged, outcome) in group.iter().zip(outcomes) {
+            staged.ticket.settle(outcome);
+        }
+        settled();
+        if self.latch.check().is_ok() {
+            self.advance(&mut writer);
+        }
+    }
+
+    fn commit_outcomes(&self, writer: &mut Writer, group: &[Staged]) -> Vec<Result<Outcome>> {
+        let ready = self.latch.check();
+        if let Err(error) = ready {
+            return group.iter().map(|_| Err(error.clone())).collect();
+        }
+        let mut draft = BlockDraft::default();
+        let prepare = |staged: &Staged| self.prepare(writer, &mut draft, &staged.operation);
+        let outcomes: Vec<_> = group.iter().map(prepare).collect();
+        match self.commit_block(writer, draft) {
+            Ok(()) => outcomes,
+            Err(error) => {
+                let failed = |outcome: Result<Outcome>| outcome.and(Err(error.clone()));
+                outcomes.into_iter().map(failed).collect()
+            }
+        }
+    }
+
+    /// Whether [`Store::close`] was called.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.is_closed() { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    /// Commits what is staged, leaves nothing to replay, and gives the
+    /// directory free, whatever fails. A second call does nothing.
+    pub(crate) fn close(&self) -> Result<()> {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        self.queue.close();
+        self.flush();
+        let closed = {
+            let mut writer = lock(&self.writer);
+            self.latch.check().and_then(|()| self.close_cleanly(&mut writer))
+        };
+        self.pool.close();
+        self.appended.notify();
+        lock(&self.lock).take();
+        closed
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // Nobody is left to be told; what failed is recovered at the next open.
+        let _ = self.close();
+    }
+}

@@ -1,0 +1,252 @@
+//! The write path: from operations to one durable block.
+
+use super::commit::{Operation, Outcome};
+use super::draft::{Draft, StagedRecords};
+use super::entry::{Commit, Entry, PartitionKey, Placement};
+use super::partition::topic_dir_name;
+use super::producers::{Judgement, Producers};
+use super::settings::TopicSettings;
+use super::store::{Store, Writer};
+use super::tables::{TopicLog, empty_topic};
+use crate::error::{Error, IoContext, Result};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What the operations of one block change, before it is committed.
+#[derive(Debug, Default)]
+pub(crate) struct BlockDraft {
+    topics: BTreeMap<String, Arc<TopicLog>>,
+    partitions: BTreeMap<PartitionKey, Draft>,
+    commits: Vec<(String, Vec<Commit>)>,
+    sent: Vec<(u64, u64, Vec<Placement>)>,
+    /// Producers as they are after the sends of this block.
+    producers: Producers,
+}
+
+impl BlockDraft {
+    fn is_empty(&self) -> bool {
+        let records = self.partitions.values().any(|draft| draft.entries().next().is_some());
+        self.topics.is_empty() && !records && self.commits.is_empty() && self.sent.is_empty()
+    }
+}
+
+impl Store {
+    /// Drafts one operation: everything that can fail is done here.
+    pub(crate) fn prepare(
+        &self,
+        writer: &mut Writer,
+        draft: &mut BlockDraft,
+        operation: &Operation,
+    ) -> Result<Outcome> {
+        match operation {
+            Operation::CreateTopic { name, partitions, settings } => {
+                self.prepare_topic(writer, draft, name, *partitions, *settings).map(Outcome::Topic)
+            }
+            Operation::Write { records, commits, sent } => {
+                if let Some((id, sequence)) = *sent
+                    && let Judgement::Repeated(placements) = self.judge(draft, id, sequence)?
+                {
+                    self.env.probe.mark("producer.repeated_send");
+                    return Ok(Outcome::Repeated(placements));
+                }
+                let placements = self.prepare_records(writer, draft, records)?;
+                if let Some((id, sequence)) = *sent {
+                    self.note_sent(writer, draft, id, sequence, &placements);
+                }
+                draft.commits.extend(commits.clone());
+                Ok(Outcome::Written(placements))
+            }
+        }
+    }
+
+    fn judge(&self, draft: &BlockDraft, id: u64, sequence: u64) -> Result<Judgement> {
+        if draft.producers.next_sequence(id) > 0 {
+            return draft.producers.judge(id, sequence);
+        }
+        self.tables().producers.judge(id, sequence)
+    }
+
+    fn note_sent(
+        &self,
+        writer: &Writer,
+        draft: &mut BlockDraft,
+        id: u64,
+        sequence: u64,
+        placements: &[Placement],
+    ) {
+        if draft.producers.next_sequence(id) == 0
+            && let Some(state) = self.tables().producers.get(id)
+        {
+            draft.producers.insert(id, state.clone());
+        }
+        let block = writer.journal.start().sequence;
+        draft.producers.record(id, sequence, placements.to_vec(), block, usize::MAX);
+        draft.sent.push((id, sequence, placements.to_vec()));
+    }
+
+    fn prepare_records(
+        &self,
+        writer: &mut Writer,
+        draft: &mut BlockDraft,
+        records: &[StagedRecords],
+    ) -> Result<Vec<Placement>> {
+        let options = self.options;
+        // Log and hashes of each partition; half the budget is left to readers.
+        let pin = (draft.partitions.len() + records.len()) * 4 <= options.open_files_max;
+        for staged in records {
+            let drafted = draft.partitions.entry(staged.partition.key);
+            let drafted = drafted.or_insert_with(|| Draft::new(&staged.partition, options));
+            drafted.reserve(staged.frames_len(), staged.records(), pin)?;
+        }
+        let mut placements = Vec::with_capacity(records.len());
+        for staged in records {
+            let Some(drafted) = draft.partitions.get_mut(&staged.partition.key) else { continue };
+            let appended = drafted.append(staged, &mut writer.hasher);
+            placements.push(appended.map_err(|malformed| Error::InvalidRecord {
+                reason: malformed.expected,
+                position: malformed.position,
+            })?);
+        }
+        Ok(placements)
+    }
+
+    fn prepare_topic(
+        &self,
+        writer: &mut Writer,
+        draft: &mut BlockDraft,
+        name: &str,
+        partitions: u32,
+        settings: TopicSettings,
+    ) -> Result<Arc<TopicLog>> {
+        let existing = self.tables().topics.get(name).or(draft.topics.get(name)).cloned();
+        if let Some(topic) = existing {
+            #[expect(clippy::cast_possible_truncation, reason = "at most PARTITIONS_MAX")]
+            let count = topic.partitions.len() as u32;
+            if count == partitions {
+                return Ok(topic);
+            }
+            let topic = name.to_owned();
+            return Err(Error::PartitionCountMismatch {
+                topic,
+                existing: count,
+                requested: partitions,
+            });
+        }
+        // Counted first: a creation that failed may have left folders behind.
+        let incarnation = writer.next_incarnation;
+        writer.next_incarnation += 1;
+        let state = empty_topic(name, incarnation, partitions, settings);
+        let topic = Arc::new(TopicLog::new(&self.context, state));
+        self.create_folders(&topic)?;
+        draft.topics.insert(name.to_owned(), Arc::clone(&topic));
+        Ok(topic)
+    }
+
+    /// Makes the topic's folders, their names durable.
+    fn create_folders(&self, topic: &TopicLog) -> Result<()> {
+        let file_system = &self.env.file_system;
+        let topics_dir = &self.context.topics_dir;
+        let dir = topics_dir.join(topic_dir_name(&topic.name, topic.incarnation));
+        file_system.create_dir(&dir).at("create", &dir)?;
+        for partition in &topic.partitions {
+            file_system.create_dir(partition.dir()).at("create", partition.dir())?;
+        }
+        for dir in [&dir, topics_dir] {
+            let synced = file_system.sync_dir(dir).at("sync", dir);
+            synced.inspect_err(|error| self.latch.set(error))?;
+        }
+        Ok(())
+    }
+
+    /// Makes a drafted block durable and readable.
+    pub(crate) fn commit_block(&self, writer: &mut Writer, draft: BlockDraft) -> Result<()> {
+        if draft.is_empty() {
+            abandon(writer, draft);
+            return Ok(());
+        }
+        encode(writer, &draft);
+        writer.pristine = false;
+        if let Err(error) = self.make_room(writer) {
+            abandon(writer, draft);
+            return Err(error);
+        }
+        let sequence = writer.journal.start().sequence;
+        writer.journal.append(&mut writer.block)?;
+        // From here on the block is durable: there is no way back, only on.
+        for partition in draft.partitions.values() {
+            partition.apply().inspect_err(|error| self.latch.set(error))?;
+        }
+        self.publish(writer, draft, sequence);
+        Ok(())
+    }
+
+    /// Sees to it that the encoded block has room in the journal. Moving on to
+    /// the next file begins a checkpoint; an earlier one must be complete.
+    fn make_room(&self, writer: &mut Writer) -> Result<()> {
+        let body_len = writer.block.body_len();
+        if writer.journal.has_room(body_len) {
+            return Ok(());
+        }
+        self.finish_checkpoint(writer)?;
+        writer.journal.roll(body_len)?;
+        self.begin_checkpoint(writer);
+        Ok(())
+    }
+
+    fn publish(&self, writer: &mut Writer, draft: BlockDraft, sequence: u64) {
+        let BlockDraft { topics, partitions, commits, sent, producers: _ } = draft;
+        let mut tables = self.tables_mut();
+        for topic in topics.into_values() {
+            tables.create(topic);
+        }
+        for (key, drafted) in partitions {
+            writer.touched.insert(key, Arc::clone(&drafted.partition));
+            drafted.publish();
+        }
+        for (group, commits) in commits {
+            tables.commit(&group, &commits);
+        }
+        for (id, number, placements) in sent {
+            let max = self.options.producers_max;
+            tables.producers.record(id, number, placements, sequence, max);
+        }
+        drop(tables);
+        self.appended.notify();
+    }
+}
+
+/// Gives up a draft before its commit point.
+fn abandon(writer: &mut Writer, draft: BlockDraft) {
+    for drafted in draft.partitions.into_values() {
+        // Space was taken for it, so the next checkpoint has something to sync.
+        writer.touched.insert(drafted.partition.key, Arc::clone(&drafted.partition));
+        let unused = drafted.abandon();
+        writer.garbage.extend(unused.iter().map(|segment| segment.file.path().to_owned()));
+    }
+}
+
+/// Writes the draft's entries into the writer's block buffer.
+fn encode(writer: &mut Writer, draft: &BlockDraft) {
+    let block = &mut writer.block;
+    block.clear();
+    let mut push = |entry: &Entry<'_>| block.push(|out| entry.encode(out));
+    for topic in draft.topics.values() {
+        #[expect(clippy::cast_possible_truncation, reason = "at most PARTITIONS_MAX")]
+        push(&Entry::Create {
+            name: &topic.name,
+            incarnation: topic.incarnation,
+            partitions: topic.partitions.len() as u32,
+            settings: topic.settings,
+        });
+    }
+    for drafted in draft.partitions.values() {
+        drafted.entries().for_each(|entry| push(&entry));
+    }
+    for (group, commits) in &draft.commits {
+        push(&Entry::Commit { group, commits: commits.clone() });
+    }
+    for (producer_id, sequence, placements) in &draft.sent {
+        let (producer_id, sequence) = (*producer_id, *sequence);
+        push(&Entry::Sent { producer_id, sequence, placements: placements.clone() });
+    }
+}
