@@ -195,8 +195,14 @@ fn enqueue(
 ) -> Result<PendingSend> {
     broker.store.check_open()?;
     broker.store.latch.check()?;
+    let mut checked = None;
     for record in records {
-        check_record(broker, record)?;
+        // The records of a batch mostly share their topic.
+        if checked != Some(&record.topic) {
+            check_name(&record.topic)?;
+            checked = Some(&record.topic);
+        }
+        check_size(broker, record)?;
     }
     let mut pending = PendingSend {
         broker: Arc::downgrade(broker),
@@ -218,8 +224,7 @@ fn enqueue(
     Ok(pending)
 }
 
-fn check_record(broker: &Broker, record: &ProducerRecord) -> Result<()> {
-    check_name(&record.topic)?;
+fn check_size(broker: &Broker, record: &ProducerRecord) -> Result<()> {
     let size_bytes = (record.key.as_ref().map_or(0, String::len) + record.value.len()) as u64;
     let limit_bytes = broker.config.max_record_bytes;
     if size_bytes > limit_bytes {
