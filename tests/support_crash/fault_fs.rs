@@ -58,7 +58,7 @@ pub(crate) enum Manner {
 /// Which operation fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fault {
-    /// Counts from 0; of all kinds together where `kind` is `None`.
+    /// Counts from 0; of all in [`FALLIBLE`] together where `kind` is `None`.
     pub(crate) number: u64,
     pub(crate) kind: Option<Kind>,
     pub(crate) manner: Manner,
@@ -145,11 +145,15 @@ impl FaultFs {
     fn enter(&self, kind: Kind) -> Option<Manner> {
         let mut state = self.state();
         let of_all = state.count;
-        state.count += 1;
+        state.count += u64::from(FALLIBLE.contains(&kind));
         let of_kind = state.counts.entry(kind).or_default();
         let number = *of_kind;
         *of_kind += 1;
-        let fault = state.fault.filter(|fault| fault.kind.is_none_or(|of| of == kind))?;
+        let concerns = |fault: &Fault| match fault.kind {
+            Some(of) => of == kind,
+            None => FALLIBLE.contains(&kind),
+        };
+        let fault = state.fault.filter(concerns)?;
         let number = if fault.kind.is_some() { number } else { of_all };
         let fails = number == fault.number || fault.stays && number > fault.number;
         state.fired += u64::from(fails);

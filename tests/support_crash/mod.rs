@@ -6,6 +6,7 @@
 
 pub(crate) mod fault_fs;
 pub(crate) mod ledger;
+pub(crate) mod workload;
 
 use merkql::broker::BrokerConfig;
 use std::path::Path;
