@@ -117,17 +117,17 @@ impl Watched {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note(&self, op: Op, path: &Path, grows: bool) -> io::Result<()> {
+    /// Notes the call, unless it is refused or fails: what fails changes nothing.
+    fn call<T>(
+        &self,
+        (op, path, grows): (Op, &Path, bool),
+        run: impl FnOnce() -> io::Result<T>,
+    ) -> io::Result<T> {
         let call = Call { op, path: path.to_owned(), grows };
-        let mut state = self.state();
-        let refusal = state.rule.as_mut().and_then(|rule| rule(&call));
-        match refusal {
-            Some(error) => Err(error),
-            None => {
-                state.calls.push(call);
-                Ok(())
-            }
-        }
+        let refusal = self.state().rule.as_mut().and_then(|rule| rule(&call));
+        let done = refusal.map_or_else(run, Err)?;
+        self.state().calls.push(call);
+        Ok(done)
     }
 
     fn wrap(&self, path: &Path, file: Arc<dyn File>) -> Arc<dyn File> {
@@ -137,43 +137,37 @@ impl Watched {
 
 impl FileSystem for Watched {
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        self.note(Op::Create, path, true)?;
-        Ok(self.wrap(path, OsFileSystem.create_new(path)?))
+        let file = self.call((Op::Create, path, true), || OsFileSystem.create_new(path))?;
+        Ok(self.wrap(path, file))
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn File>> {
-        self.note(Op::Open, path, false)?;
-        Ok(self.wrap(path, OsFileSystem.open(path, access)?))
+        let file = self.call((Op::Open, path, false), || OsFileSystem.open(path, access))?;
+        Ok(self.wrap(path, file))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
-        self.note(Op::List, dir, false)?;
-        OsFileSystem.list(dir)
+        self.call((Op::List, dir, false), || OsFileSystem.list(dir))
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.note(Op::CreateDir, path, true)?;
-        OsFileSystem.create_dir(path)
+        self.call((Op::CreateDir, path, true), || OsFileSystem.create_dir(path))
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.note(Op::Remove, path, false)?;
-        OsFileSystem.remove_file(path)
+        self.call((Op::Remove, path, false), || OsFileSystem.remove_file(path))
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.note(Op::Remove, path, false)?;
-        OsFileSystem.remove_dir(path)
+        self.call((Op::Remove, path, false), || OsFileSystem.remove_dir(path))
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.note(Op::SyncDir, path, false)?;
-        OsFileSystem.sync_dir(path)
+        self.call((Op::SyncDir, path, false), || OsFileSystem.sync_dir(path))
     }
 
     fn try_lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
-        self.note(Op::Lock, path, false)?;
-        OsFileSystem.try_lock(path)
+        self.call((Op::Lock, path, false), || OsFileSystem.try_lock(path))
     }
 }
 
@@ -185,9 +179,10 @@ struct WatchedFile {
 }
 
 impl WatchedFile {
-    fn note(&self, op: Op, end: u64) -> io::Result<()> {
+    /// A call that leaves the file at least `end` bytes long.
+    fn call<T>(&self, op: Op, end: u64, run: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let grows = end > self.file.len()?;
-        self.window.note(op, &self.path, grows)
+        self.window.call((op, &self.path, grows), run)
     }
 }
 
@@ -205,22 +200,19 @@ impl File for WatchedFile {
     }
 
     fn write_at(&self, buf: &[u8], position: u64) -> io::Result<usize> {
-        self.note(Op::Write, position + buf.len() as u64)?;
-        self.file.write_at(buf, position)
+        let end = position + buf.len() as u64;
+        self.call(Op::Write, end, || self.file.write_at(buf, position))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.note(Op::SetLen, len)?;
-        self.file.set_len(len)
+        self.call(Op::SetLen, len, || self.file.set_len(len))
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
-        self.note(Op::Allocate, len)?;
-        self.file.allocate(len)
+        self.call(Op::Allocate, len, || self.file.allocate(len))
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.note(Op::Sync, 0)?;
-        self.file.sync_data()
+        self.call(Op::Sync, 0, || self.file.sync_data())
     }
 }
