@@ -62,6 +62,9 @@ pub(crate) struct PartitionFindings {
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     pub(crate) partitions: Vec<PartitionFindings>,
+    /// Topics that the journal creates, by incarnation: replay goes on with
+    /// these, because what was found in their folders is noted in them.
+    pub(crate) created: BTreeMap<u64, Arc<TopicLog>>,
     /// Files that neither manifest nor journal names.
     pub(crate) leftover_files: Vec<PathBuf>,
     /// Folders of topics that neither names.
@@ -157,18 +160,20 @@ pub(crate) fn judge(
     chain: &Chain,
 ) -> Result<Findings> {
     let expected = Expected::follow(manifest, chain)?;
-    let created = expected.created.iter().cloned();
-    let created: Vec<_> = created.map(|state| TopicLog::new(context, state)).collect();
+    let created = expected.created.into_iter();
+    let created = created.map(|state| Arc::new(TopicLog::new(context, state)));
+    let created: BTreeMap<_, _> = created.map(|topic| (topic.incarnation, topic)).collect();
     let mut findings =
         Findings { next_incarnation: expected.next_incarnation, ..Findings::default() };
-    let created_partitions = created.iter().flat_map(|topic| &topic.partitions);
+    let created_partitions = created.values().flat_map(|topic| &topic.partitions);
     for partition in tables.partitions().chain(created_partitions) {
         let next_offset = expected.next_offsets.get(&partition.key).copied().unwrap_or_default();
         judge_partition(partition, next_offset, &mut findings)?;
     }
-    let topics = tables.topics.values().map(AsRef::as_ref).chain(&created);
+    let topics = tables.topics.values().chain(created.values());
     let living = topics.map(|topic| topic_dir_name(&topic.name, topic.incarnation)).collect();
     judge_topic_folders(context, &living, &mut findings)?;
+    findings.created = created;
     Ok(findings)
 }
 
