@@ -204,6 +204,9 @@ fn enqueue(
         }
         check_size(broker, record)?;
     }
+    if let Some((producer_id, sequence)) = sent {
+        check_sequence_before_creating(broker, records, producer_id, sequence)?;
+    }
     let mut pending = PendingSend {
         broker: Arc::downgrade(broker),
         ticket: None,
@@ -222,6 +225,23 @@ fn enqueue(
     let operation = Operation::Write { records: staged, commits: None, sent };
     pending.ticket = Some(broker.store.stage(operation)?);
     Ok(pending)
+}
+
+/// The commit judges sequences, but a topic that a send creates is committed
+/// before: so one that is to be refused must be refused here. What is pending
+/// may hold the sequences before, and goes to the disk with the topic anyway.
+fn check_sequence_before_creating(
+    broker: &Broker,
+    records: &[ProducerRecord],
+    producer_id: u64,
+    sequence: u64,
+) -> Result<()> {
+    let exists = |record: &ProducerRecord| broker.topic_log(&record.topic).is_some();
+    if records.iter().all(exists) {
+        return Ok(());
+    }
+    broker.store.flush();
+    broker.store.tables().producers.judge(producer_id, sequence).map(drop)
 }
 
 fn check_size(broker: &Broker, record: &ProducerRecord) -> Result<()> {
