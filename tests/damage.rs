@@ -5,7 +5,7 @@
 
 mod support;
 
-use merkql::broker::{Broker, BrokerConfig};
+use merkql::broker::{Broker, BrokerConfig, BrokerRef};
 use merkql::compression::Compression;
 use merkql::error::Corruption;
 use merkql::{Error, Result};
@@ -64,14 +64,21 @@ fn a_damaged_record_is_an_error_that_names_its_place_and_no_other_is_touched() {
 
         let found = corruption(damaged.read(12));
         assert_eq!(found.path, path);
-        assert_eq!((found.topic.as_deref(), found.partition, found.offset), (Some("t"), Some(1), Some(12)));
+        assert_eq!(
+            (found.topic.as_deref(), found.partition, found.offset),
+            (Some("t"), Some(1), Some(12))
+        );
         assert!(found.position <= position as u64 && position as u64 <= found.position + 200);
         let message = Error::Corrupt(found).to_string();
         assert!(message.contains("(t/1 offset 12)") && message.contains(".log"), "{message}");
         assert!(corruption(damaged.read_range(5, 20)).offset == Some(12));
         for offset in (0..30u64).filter(|offset| *offset != 12) {
             let record = damaged.read(offset).unwrap().unwrap();
-            assert_eq!(record.value, value(2 * usize::try_from(offset).unwrap() + 1), "bit at {bit_at}");
+            assert_eq!(
+                record.value,
+                value(2 * usize::try_from(offset).unwrap() + 1),
+                "bit at {bit_at}"
+            );
         }
         assert_eq!(damaged.read_range(0, 12).unwrap().len(), 12);
         assert_eq!(damaged.read_range(13, 30).unwrap().len(), 17);
@@ -112,8 +119,11 @@ fn a_consumer_gets_the_good_records_then_the_error_and_seeks_past_it() {
     assert_eq!(corruption(subscribed(&broker, "g", "t").poll(NOW)).offset, Some(12));
 }
 
+/// A partition and an offset.
+type Place = (u32, u64);
+
 /// Follows the errors as a program would: past the offset that each names.
-fn read_past_damage(broker: &merkql::broker::BrokerRef) -> (Vec<(u32, u64)>, Vec<(u32, u64)>) {
+fn read_past_damage(broker: &BrokerRef) -> (Vec<Place>, Vec<Place>) {
     let mut consumer = subscribed(broker, "skipping", "t");
     let (mut read, mut damaged) = (Vec::new(), Vec::new());
     for _ in 0..200 {
@@ -154,7 +164,10 @@ fn a_missing_or_cut_segment_takes_its_records_and_no_others() {
                 let broker = Broker::open(small(dir.path())).unwrap();
                 let (read, damaged) = read_past_damage(&broker);
                 assert_eq!(damaged, lost, "cut to {cut:?}, round {round}");
-                assert_eq!(read.len() + damaged.len(), RECORDS + 2 * usize::try_from(round).unwrap());
+                assert_eq!(
+                    read.len() + damaged.len(),
+                    RECORDS + 2 * usize::try_from(round).unwrap()
+                );
                 let sent = Broker::producer(&broker).send_batch(&numbered("t", "more", 2)).unwrap();
                 assert!(sent.iter().all(|record| record.offset == 30 + round));
             }
@@ -224,7 +237,9 @@ fn damaged_or_missing_indexes_only_cost_time() {
         closed_log(dir.path());
         let indexes = files(dir.path(), ".idx");
         assert!(indexes.len() >= 2, "{indexes:?}");
-        indexes.iter().for_each(|path| damage(path));
+        for path in &indexes {
+            damage(path);
+        }
         for _ in 0..2 {
             let broker = Broker::open(small(dir.path())).unwrap();
             for offset in (0..30).rev() {
@@ -260,8 +275,7 @@ fn a_segment_in_the_place_of_another_is_not_believed() {
 #[test]
 fn damage_in_a_compressed_block_takes_that_block_alone() {
     let dir = scratch();
-    let config =
-        || BrokerConfig { compression: Compression::Lz4, ..BrokerConfig::new(dir.path()) };
+    let config = || BrokerConfig { compression: Compression::Lz4, ..BrokerConfig::new(dir.path()) };
     let sizes = {
         let broker = Broker::open(config()).unwrap();
         let producer = Broker::producer(&broker);

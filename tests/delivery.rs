@@ -106,7 +106,8 @@ fn one_poll_returns_a_hundred_thousand_small_records() {
 fn a_poll_is_bounded_in_bytes_and_the_next_one_goes_on() {
     let dir = scratch();
     let broker =
-        Broker::open(BrokerConfig { max_poll_bytes: 1000, ..BrokerConfig::new(dir.path()) }).unwrap();
+        Broker::open(BrokerConfig { max_poll_bytes: 1000, ..BrokerConfig::new(dir.path()) })
+            .unwrap();
     let producer = Broker::producer(&broker);
     let value = |number: usize| format!("{number:0>300}");
     for number in 0..10 {

@@ -70,10 +70,16 @@ fn the_lock_is_released_at_once_with_the_last_reference() {
         let producer = Broker::producer(&broker);
         let consumer = subscribed(&broker, "g", "t");
         drop(broker);
-        assert!(matches!(Broker::open(BrokerConfig::new(dir.path())), Err(Error::AlreadyOpen { .. })));
+        assert!(matches!(
+            Broker::open(BrokerConfig::new(dir.path())),
+            Err(Error::AlreadyOpen { .. })
+        ));
         producer.send(&keyless("t", "v")).unwrap();
         drop(producer);
-        assert!(matches!(Broker::open(BrokerConfig::new(dir.path())), Err(Error::AlreadyOpen { .. })));
+        assert!(matches!(
+            Broker::open(BrokerConfig::new(dir.path())),
+            Err(Error::AlreadyOpen { .. })
+        ));
         drop(consumer);
     }
     assert_eq!(partition(&open(dir.path()), "t", 0).next_offset(), 20);
@@ -154,7 +160,8 @@ fn compression_saves_room() {
         let dir = scratch();
         let broker =
             Broker::open(BrokerConfig { compression, ..BrokerConfig::new(dir.path()) }).unwrap();
-        let batch: Vec<_> = (0..2000).map(|n| keyless("t", format!("{n} {}", "text ".repeat(50)))).collect();
+        let batch: Vec<_> =
+            (0..2000).map(|n| keyless("t", format!("{n} {}", "text ".repeat(50)))).collect();
         Broker::producer(&broker).send_batch(&batch).unwrap();
         drop(broker);
         disk_bytes(dir.path())
@@ -172,7 +179,10 @@ fn retention_is_taken_at_creation_and_kept_with_the_topic() {
     }
     // Reopened without the option: the topic has its own by now.
     let broker = open(dir.path());
-    assert_eq!(broker.topic("kept").unwrap().retention(), RetentionConfig { max_records: Some(10) });
+    assert_eq!(
+        broker.topic("kept").unwrap().retention(),
+        RetentionConfig { max_records: Some(10) }
+    );
     assert_eq!(partition(&broker, "kept", 0).min_valid_offset(), 15);
     let producer = Broker::producer(&broker);
     send_numbered(&producer, "kept", "w", 5);
@@ -220,7 +230,8 @@ fn retention_frees_the_disk_by_whole_segments() {
     }
     broker.maintain().unwrap();
     // A batch is more than a segment holds, so each has one of its own.
-    let logs: u64 = files(dir.path(), ".log").iter().map(|path| path.metadata().unwrap().len()).sum();
+    let logs: u64 =
+        files(dir.path(), ".log").iter().map(|path| path.metadata().unwrap().len()).sum();
     assert!(logs < 4 * 50 * 200, "{logs} bytes of logs for 50 records of 100");
     assert!(files(dir.path(), ".log").len() <= 2);
     let guard = partition(&broker, "t", 0);

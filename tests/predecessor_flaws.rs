@@ -13,13 +13,11 @@ use support::*;
 
 /// The root of RFC 9162 over these leaves, as the definition has it.
 fn root_of(leaves: &[Hash]) -> Hash {
-    match leaves {
-        [leaf] => *leaf,
-        _ => {
-            let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
-            node_hash(&root_of(left), &root_of(right))
-        }
+    if let [leaf] = leaves {
+        return *leaf;
     }
+    let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
+    node_hash(&root_of(left), &root_of(right))
 }
 
 #[test]
@@ -103,20 +101,23 @@ fn a_proof_is_checked_without_the_provers_store() {
 fn acknowledged_offsets_read_back_their_own_records_after_a_full_disk() {
     let dir = scratch();
     let window = Watched::default();
-    let broker = Broker::open(BrokerConfig { journal_initial_bytes: 8192, ..window.config(dir.path()) }).unwrap();
+    let broker =
+        Broker::open(BrokerConfig { journal_initial_bytes: 8192, ..window.config(dir.path()) })
+            .unwrap();
     let producer = Broker::producer(&broker);
     producer.send(&keyless("t", "first")).unwrap();
     window.fill_disk();
     let mut refused = 0;
     let mut sent = Vec::new();
-    let mut send = |refused: &mut usize, value: String| match producer.send(&keyless("t", value)) {
+    let mut attempt = |refused: &mut usize, value: String| match producer.send(&keyless("t", value))
+    {
         Ok(record) => sent.push(record),
         Err(_) => *refused += 1,
     };
-    (0..30).for_each(|number| send(&mut refused, format!("{number} {}", "x".repeat(3000))));
+    (0..30).for_each(|number| attempt(&mut refused, format!("{number} {}", "x".repeat(3000))));
     window.permit();
     let before = refused;
-    (0..30).for_each(|number| send(&mut refused, format!("retried {number}")));
+    (0..30).for_each(|number| attempt(&mut refused, format!("retried {number}")));
     assert!(before > 0 && refused == before, "{before}, then {refused}");
     for record in sent {
         assert_eq!(partition(&broker, "t", 0).read(record.offset).unwrap(), Some(record));
@@ -141,7 +142,10 @@ fn retention_outlives_a_reopen_and_frees_the_disk() {
         drop((producer, broker));
         let logs = files(dir.path(), ".log");
         used.push(logs.iter().map(|path| path.metadata().unwrap().len()).sum::<u64>());
-        assert_eq!(partition(&open(dir.path()), "t", 0).read_range(0, u64::MAX).unwrap().len(), 100);
+        assert_eq!(
+            partition(&open(dir.path()), "t", 0).read_range(0, u64::MAX).unwrap().len(),
+            100
+        );
     }
     assert!(used.iter().all(|used| *used < 100_000), "{used:?} bytes for 100 records of 200");
 }
@@ -163,7 +167,11 @@ fn opening_a_large_log_reads_a_small_part_of_it() {
     let touched: Vec<_> = opened.map(|call| call.path).collect();
     let size = |path: &std::path::PathBuf| path.metadata().unwrap().len();
     let names_records = |path: &std::path::PathBuf| path.extension().is_some_and(|e| e == "log");
-    let others: u64 = touched.iter().filter(|path| !names_records(path) && !path.ends_with("hashes")).map(size).sum();
+    let others: u64 = touched
+        .iter()
+        .filter(|path| !names_records(path) && !path.ends_with("hashes"))
+        .map(size)
+        .sum();
     assert!(others < 1 << 20, "{others} bytes in {touched:?}");
 }
 

@@ -191,9 +191,15 @@ fn a_gap_and_an_unknown_id_are_refused_and_never_taken_for_new() {
     }
     let before = snapshot(dir.path());
     let gap = producer.send_batch(13, &[keyless("t", "v")]).unwrap_err();
-    assert!(matches!(gap, Error::SequenceOutOfOrder { sequence: 13, next_sequence: 12, .. }), "{gap}");
+    assert!(
+        matches!(gap, Error::SequenceOutOfOrder { sequence: 13, next_sequence: 12, .. }),
+        "{gap}"
+    );
     let long_ago = producer.send_batch(3, &[keyless("t", "v")]).unwrap_err();
-    assert!(matches!(long_ago, Error::SequenceOutOfOrder { sequence: 3, remembered: 8, .. }), "{long_ago}");
+    assert!(
+        matches!(long_ago, Error::SequenceOutOfOrder { sequence: 3, remembered: 8, .. }),
+        "{long_ago}"
+    );
     producer.send_batch(4, &[keyless("t", "v")]).unwrap();
     let stranger = Broker::idempotent_producer(&broker, 8);
     let unknown = stranger.send_batch(5, &[keyless("t", "v")]).unwrap_err();

@@ -63,7 +63,8 @@ fn a_full_disk_latches_nothing_and_every_acknowledged_record_stays() {
         let read = partition(&broker, "t", record.partition).read(record.offset).unwrap();
         assert_eq!(read.as_ref(), Some(record), "an acknowledged offset reads back another record");
     }
-    let count: u64 = [0, 1].map(|number| partition(&broker, "t", number).next_offset()).iter().sum();
+    let count: u64 =
+        [0, 1].map(|number| partition(&broker, "t", number).next_offset()).iter().sum();
     assert_eq!(count, acknowledged.len() as u64, "what was refused is not there");
     assert_eq!([0, 1].map(|number| partition(&broker, "t", number).merkle_root().unwrap()), roots);
     assert_eq!(broker.topics().len(), 6);
@@ -230,7 +231,8 @@ fn a_failed_journal_write_or_sync_latches_until_reopened() {
         assert!(guard.verify_proof(&guard.proof(2).unwrap().unwrap()).unwrap());
         assert!(matches!(Broker::close(&broker), Err(Error::NeedsReopen { .. })));
         drop((guard, producer, broker));
-        let changes: Vec<_> = window.take().into_iter().filter(|call| call.op.is_change()).collect();
+        let changes: Vec<_> =
+            window.take().into_iter().filter(|call| call.op.is_change()).collect();
         assert_eq!(changes, [], "a latched broker leaves the disk alone, also at close");
 
         let broker = window.open(dir.path());

@@ -27,11 +27,18 @@ fn the_program_of_the_front_page_runs_as_it_stands() {
 
     let broker = Broker::open(BrokerConfig::new(&path)).unwrap();
     let producer = Broker::producer(&broker);
-    producer.send(&ProducerRecord::new("events", Some("user-1".into()), r#"{"action":"login"}"#)).unwrap();
+    producer
+        .send(&ProducerRecord::new("events", Some("user-1".into()), r#"{"action":"login"}"#))
+        .unwrap();
 
-    let mut consumer = Broker::consumer(&broker, ConsumerConfig {
-        group_id: "my-service".into(), auto_commit: false, offset_reset: OffsetReset::Earliest,
-    });
+    let mut consumer = Broker::consumer(
+        &broker,
+        ConsumerConfig {
+            group_id: "my-service".into(),
+            auto_commit: false,
+            offset_reset: OffsetReset::Earliest,
+        },
+    );
     consumer.subscribe(&["events"]).unwrap();
     let records = consumer.poll(Duration::from_millis(100)).unwrap();
     consumer.commit_sync().unwrap();
@@ -54,10 +61,14 @@ fn a_partition_is_a_reference_whose_read_gives_a_guard() {
     let topic = broker.topic("t").unwrap();
 
     // Both forms that programs use must satisfy the borrow checker.
-    let p = topic.partition(0).unwrap(); let guard = p.read().unwrap(); assert_eq!(guard.next_offset(), 0); drop(guard);
+    let p = topic.partition(0).unwrap();
+    let guard = p.read().unwrap();
+    assert_eq!(guard.next_offset(), 0);
+    drop(guard);
     #[allow(dropping_references, clippy::drop_non_drop, reason = "programs in the wild do")]
     drop(p);
-    let next_offset = broker.topic("t").unwrap().partition(1).unwrap().read().unwrap().next_offset();
+    let next_offset =
+        broker.topic("t").unwrap().partition(1).unwrap().read().unwrap().next_offset();
 
     assert_eq!(next_offset, 0);
     assert!(topic.partition(2).is_none());
@@ -120,8 +131,11 @@ fn producers_and_consumers_have_their_items() {
     let producer: Producer = Broker::producer(&broker);
     let producer: &Producer = &producer;
     let sent: merkql::Result<Record> = producer.send(&ProducerRecord::new("t", None, "one"));
-    let batch: merkql::Result<Vec<Record>> =
-        producer.send_batch(&[ProducerRecord::new(String::from("t"), Some("k".into()), String::from("two"))]);
+    let batch: merkql::Result<Vec<Record>> = producer.send_batch(&[ProducerRecord::new(
+        String::from("t"),
+        Some("k".into()),
+        String::from("two"),
+    )]);
     let none = producer.send_batch(&[]).unwrap();
     let config = ConsumerConfig {
         group_id: String::from("g"),
@@ -161,8 +175,8 @@ fn topics_and_partitions_have_their_items() {
     let root: merkql::Result<Option<Hash>> = partition.merkle_root();
     let proof: merkql::Result<Option<Proof>> = partition.proof(3u64);
     let Proof { leaf_hash, siblings, root: proved } = proof.unwrap().unwrap();
-    let (leaf_hash, siblings, proved): (Hash, _, Hash) = (leaf_hash.clone(), siblings.clone(), proved.clone());
-    let proof = Proof { leaf_hash, siblings, root: proved };
+    let proof = Proof { leaf_hash, siblings: siblings.clone(), root: proved };
+    is_clone::<Proof>();
     let verified: merkql::Result<bool> = partition.verify_proof(&proof);
 
     assert_eq!(ids, [0, 1]);
@@ -206,10 +220,10 @@ fn golden() -> Record {
 #[test]
 fn the_canonical_bytes_of_a_record_are_those_of_ever() {
     let bytes = golden().serialize();
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(hex.len(), 2 * 89);
+    let hex = |byte: &u8| format!("{byte:02x}");
+    assert_eq!(bytes.len(), 89);
     assert_eq!(
-        hex,
+        bytes.iter().map(hex).collect::<Vec<_>>().concat(),
         "010a00000000000000676f6c64656e2d6b657908000000000000007b226e223a34327d0600000000000000676f6c64656e\
          0100000007000000000000001400000000000000323032332d31312d31345432323a31333a32305a"
     );
@@ -251,5 +265,8 @@ fn a_stored_record_hashes_to_its_leaf() {
     let partition = support::partition(&broker, "t", 0);
     let stored = partition.read(0).unwrap().unwrap();
     assert_eq!(stored, sent, "what is returned by a send is what is stored");
-    assert_eq!(partition.proof(0).unwrap().unwrap().leaf_hash, merkql::hash::leaf_hash(&stored.hash()));
+    assert_eq!(
+        partition.proof(0).unwrap().unwrap().leaf_hash,
+        merkql::hash::leaf_hash(&stored.hash())
+    );
 }

@@ -56,7 +56,11 @@ pub(crate) fn consumer(broker: &BrokerRef, group: &str) -> Consumer {
 }
 
 /// A consumer that does not commit by itself.
-pub(crate) fn consumer_from(broker: &BrokerRef, group: &str, offset_reset: OffsetReset) -> Consumer {
+pub(crate) fn consumer_from(
+    broker: &BrokerRef,
+    group: &str,
+    offset_reset: OffsetReset,
+) -> Consumer {
     let group_id = group.to_owned();
     Broker::consumer(broker, ConsumerConfig { group_id, auto_commit: false, offset_reset })
 }
@@ -106,6 +110,20 @@ pub(crate) fn snapshot(dir: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
         }
     }
     found
+}
+
+/// Runs `call` and sees to it that the directory is as it was.
+pub(crate) fn changes_nothing<T>(dir: &Path, call: impl FnOnce() -> T) -> T {
+    let before = snapshot(dir);
+    let outcome = call();
+    let after = snapshot(dir);
+    let changed: Vec<_> = after
+        .keys()
+        .chain(before.keys())
+        .filter(|path| after.get(*path) != before.get(*path))
+        .collect();
+    assert_eq!(changed, Vec::<&PathBuf>::new());
+    outcome
 }
 
 /// The files below `dir` whose name ends like this, in the order of their names.

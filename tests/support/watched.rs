@@ -58,6 +58,7 @@ pub(crate) type Rule = Box<dyn FnMut(&Call) -> Option<io::Error> + Send>;
 #[derive(Default)]
 struct State {
     calls: Vec<Call>,
+    open_files: usize,
     rule: Option<Rule>,
 }
 
@@ -92,6 +93,11 @@ impl Watched {
         self.take().iter().filter(|call| call.op.is_sync()).count()
     }
 
+    /// How many files are open now.
+    pub(crate) fn open_files(&self) -> usize {
+        self.state().open_files
+    }
+
     /// From now on the rule decides.
     pub(crate) fn refuse(&self, rule: impl FnMut(&Call) -> Option<io::Error> + Send + 'static) {
         self.state().rule = Some(Box::new(rule));
@@ -104,7 +110,8 @@ impl Watched {
 
     /// The process has no handle left: no file can be created or opened.
     pub(crate) fn exhaust_handles(&self) {
-        let needs_handle = |op| matches!(op, Op::Create | Op::Open | Op::List | Op::Lock | Op::SyncDir);
+        let needs_handle =
+            |op| matches!(op, Op::Create | Op::Open | Op::List | Op::Lock | Op::SyncDir);
         self.refuse(move |call| needs_handle(call.op).then(|| io::Error::from_raw_os_error(24)));
     }
 
@@ -131,6 +138,7 @@ impl Watched {
     }
 
     fn wrap(&self, path: &Path, file: Arc<dyn File>) -> Arc<dyn File> {
+        self.state().open_files += 1;
         Arc::new(WatchedFile { window: self.clone(), path: path.to_owned(), file })
     }
 }
@@ -183,6 +191,12 @@ impl WatchedFile {
     fn call<T>(&self, op: Op, end: u64, run: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let grows = end > self.file.len()?;
         self.window.call((op, &self.path, grows), run)
+    }
+}
+
+impl Drop for WatchedFile {
+    fn drop(&mut self) {
+        self.window.state().open_files -= 1;
     }
 }
 
