@@ -5,7 +5,7 @@
 
 mod support;
 
-use merkql::broker::{Broker, BrokerConfig};
+use merkql::broker::{Broker, BrokerConfig, BrokerRef};
 use merkql::compression::Compression;
 use merkql::error::Corruption;
 use merkql::{Error, Result};
@@ -119,8 +119,11 @@ fn a_consumer_gets_the_good_records_then_the_error_and_seeks_past_it() {
     assert_eq!(corruption(subscribed(&broker, "g", "t").poll(NOW)).offset, Some(12));
 }
 
+/// A partition and an offset.
+type Place = (u32, u64);
+
 /// Follows the errors as a program would: past the offset that each names.
-fn read_past_damage(broker: &merkql::broker::BrokerRef) -> (Vec<(u32, u64)>, Vec<(u32, u64)>) {
+fn read_past_damage(broker: &BrokerRef) -> (Vec<Place>, Vec<Place>) {
     let mut consumer = subscribed(broker, "skipping", "t");
     let (mut read, mut damaged) = (Vec::new(), Vec::new());
     for _ in 0..200 {
@@ -234,7 +237,9 @@ fn damaged_or_missing_indexes_only_cost_time() {
         closed_log(dir.path());
         let indexes = files(dir.path(), ".idx");
         assert!(indexes.len() >= 2, "{indexes:?}");
-        indexes.iter().for_each(|path| damage(path));
+        for path in &indexes {
+            damage(path);
+        }
         for _ in 0..2 {
             let broker = Broker::open(small(dir.path())).unwrap();
             for offset in (0..30).rev() {

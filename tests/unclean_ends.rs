@@ -190,6 +190,25 @@ fn a_block_that_was_not_finished_is_dropped_whole() {
 }
 
 #[test]
+fn a_block_larger_than_a_journal_file_is_as_safe_as_any() {
+    let dir = scratch();
+    let broker = Broker::open(small(dir.path())).unwrap();
+    let producer = Broker::producer(&broker);
+    let mut acknowledged = Acknowledged::default();
+    for number in 0..4 {
+        acknowledged.add(&broker, vec![producer.send(&keyless("t", "small")).unwrap()]);
+        let large = vec![keyless("t", format!("{number} {}", "x".repeat(4000))); 50];
+        let sent = producer.send_batch(&large).unwrap();
+        acknowledged.add(&broker, sent);
+        assert_recovers(dir.path(), &acknowledged);
+    }
+    broker.maintain().unwrap();
+    let journal: u64 =
+        files(dir.path(), ".wal").iter().map(|path| path.metadata().unwrap().len()).sum();
+    assert!(journal < 500_000, "{journal} bytes: files of an uncommon size are not kept");
+}
+
+#[test]
 fn a_damaged_journal_refuses_to_open_and_changes_nothing() {
     let dir = scratch();
     let broker = open(dir.path());

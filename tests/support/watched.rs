@@ -58,6 +58,7 @@ pub(crate) type Rule = Box<dyn FnMut(&Call) -> Option<io::Error> + Send>;
 #[derive(Default)]
 struct State {
     calls: Vec<Call>,
+    open_files: usize,
     rule: Option<Rule>,
 }
 
@@ -90,6 +91,11 @@ impl Watched {
     /// How many syncs, of files and folders, there were since the last look.
     pub(crate) fn take_syncs(&self) -> usize {
         self.take().iter().filter(|call| call.op.is_sync()).count()
+    }
+
+    /// How many files are open now.
+    pub(crate) fn open_files(&self) -> usize {
+        self.state().open_files
     }
 
     /// From now on the rule decides.
@@ -132,6 +138,7 @@ impl Watched {
     }
 
     fn wrap(&self, path: &Path, file: Arc<dyn File>) -> Arc<dyn File> {
+        self.state().open_files += 1;
         Arc::new(WatchedFile { window: self.clone(), path: path.to_owned(), file })
     }
 }
@@ -184,6 +191,12 @@ impl WatchedFile {
     fn call<T>(&self, op: Op, end: u64, run: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let grows = end > self.file.len()?;
         self.window.call((op, &self.path, grows), run)
+    }
+}
+
+impl Drop for WatchedFile {
+    fn drop(&mut self) {
+        self.window.state().open_files -= 1;
     }
 }
 
