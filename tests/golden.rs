@@ -284,9 +284,9 @@ fn describe(broker: &BrokerRef) -> String {
             let records = view.read_range(0, end).unwrap();
             if start == 0 {
                 let mut range = CompactRange::new();
-                records
-                    .iter()
-                    .for_each(|record| range.push(leaf_hash(&record.hash()), &mut |_| {}));
+                for record in &records {
+                    range.push(leaf_hash(&record.hash()), &mut |_| {});
+                }
                 assert_eq!(range.root().to_hex(), root, "the root of {name}/{partition}");
             }
             for offset in 0..end {

@@ -6,6 +6,7 @@
 mod support_crash;
 
 use merkql::broker::Broker;
+use merkql::record::Record;
 use std::collections::BTreeMap;
 use std::path::Path;
 use support_crash::fault_fs::{FALLIBLE, Fault, FaultFs, Kind, Manner};
@@ -35,7 +36,7 @@ fn sweep(kinds: &[Kind], manner: Manner, stays: bool) -> BTreeMap<Kind, (u64, Ou
     for kind in kinds {
         let mut sum = Outcome::default();
         let mut number = 0;
-        while let Some(outcome) = run_reported(kind, number, manner, stays, &steps) {
+        while let Some(outcome) = run_reported(*kind, number, manner, stays, &steps) {
             sum.failures += outcome.failures;
             sum.latched += outcome.latched;
             sum.retried += outcome.retried;
@@ -49,13 +50,13 @@ fn sweep(kinds: &[Kind], manner: Manner, stays: bool) -> BTreeMap<Kind, (u64, Ou
 
 /// A panic names the fault it came from.
 fn run_reported(
-    kind: &Kind,
+    kind: Kind,
     number: u64,
     manner: Manner,
     stays: bool,
     steps: &[Step],
 ) -> Option<Outcome> {
-    let fault = Fault { number, kind: Some(*kind), manner, stays };
+    let fault = Fault { number, kind: Some(kind), manner, stays };
     let run = std::panic::AssertUnwindSafe(|| run_with(fault, steps));
     std::panic::catch_unwind(run).unwrap_or_else(|panic| {
         println!("the fault was {fault:?}");
@@ -166,7 +167,7 @@ fn content(dir: &Path, fs: &std::sync::Arc<FaultFs>) -> merkql::Result<BTreeMap<
             let end = view.next_offset();
             let root = view.merkle_root().unwrap();
             let hashes: Vec<_> =
-                view.read_range(0, end).unwrap().iter().map(|record| record.hash()).collect();
+                view.read_range(0, end).unwrap().iter().map(Record::hash).collect();
             let start = view.min_valid_offset();
             content.insert(
                 format!("{name}/{partition}"),

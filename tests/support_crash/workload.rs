@@ -240,7 +240,8 @@ impl<'a> World<'a> {
         for partition in topic.partition_ids() {
             let view = topic.partition(partition).unwrap().read().unwrap();
             if let Some(root) = view.merkle_root().unwrap() {
-                self.ledger.root((topic.name().to_owned(), partition), view.next_offset(), root);
+                let id = (topic.name().to_owned(), partition);
+                self.ledger.root(&id, view.next_offset(), root);
             }
         }
     }
