@@ -128,7 +128,9 @@ impl Consumer {
             if !records.is_empty() || clock.monotonic() >= deadline {
                 return Ok(records);
             }
-            clock.wait(&self.broker.store.appended, seen, deadline);
+            // A member that waits is alive, and says so in time.
+            let alive = clock.monotonic().saturating_add(self.broker.config.max_poll_interval / 2);
+            clock.wait(&self.broker.store.appended, seen, deadline.min(alive));
         }
     }
 
@@ -250,7 +252,7 @@ impl Consumer {
                 self.assigned.insert(key, assigned);
             }
         }
-        if !change.revoked.is_empty() {
+        if change.rebalanced {
             self.broker.store.appended.notify();
         }
     }

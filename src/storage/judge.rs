@@ -7,9 +7,10 @@
 //! block that was acknowledged, and the log must not be opened as if it had not.
 
 use super::chain::{Chain, ChainBlock};
+use super::codec::NUMBER_MAX;
 use super::entry::{Entry, PartitionKey};
 use super::files::PooledFile;
-use super::frame::{FRAME_HEADER_BYTES, Frame, FrameHeader, frame_seed};
+use super::frame::{FRAME_HEADER_BYTES, Frame, FrameHeader, frame_seed, records_max};
 use super::hashes::hashes_len;
 use super::manifest::{Manifest, TopicState};
 use super::partition::{HASHES_FILE, PartitionContext, PartitionLog, topic_dir_name};
@@ -88,6 +89,7 @@ impl Findings {
 /// Where every partition will end once the journal is replayed.
 #[derive(Debug)]
 struct Expected {
+    log_id: [u8; 16],
     next_offsets: BTreeMap<PartitionKey, u64>,
     created: Vec<TopicState>,
     next_incarnation: u64,
@@ -105,7 +107,8 @@ impl Expected {
             }
         }
         let next_incarnation = manifest.next_incarnation;
-        let mut expected = Self { next_offsets, created: Vec::new(), next_incarnation };
+        let log_id = manifest.log_id;
+        let mut expected = Self { log_id, next_offsets, created: Vec::new(), next_incarnation };
         for block in &chain.blocks {
             for entry in decode_block(block)? {
                 expected.follow_entry(block, &entry)?;
@@ -116,16 +119,18 @@ impl Expected {
 
     fn follow_entry(&mut self, block: &ChainBlock, entry: &Entry<'_>) -> Result<()> {
         match entry {
-            Entry::Append { key, base_offset, records, .. } => {
+            Entry::Append { key, base_offset, records, frames } => {
+                let seed = frame_seed(&self.log_id, key.incarnation, key.partition);
                 let next = self.next_offsets.get_mut(key).filter(|next| **next == *base_offset);
-                let after = base_offset.checked_add(*records);
+                let after = frames_end(seed, *base_offset, frames)
+                    .filter(|after| base_offset.checked_add(*records) == Some(*after));
                 match next.zip(after) {
                     Some((next, after)) => *next = after,
                     None => return Err(unfit(block, "records that do not follow their partition")),
                 }
             }
             Entry::Create { name, incarnation, partitions, settings } => {
-                if *incarnation < self.next_incarnation || *incarnation == u64::MAX {
+                if *incarnation < self.next_incarnation {
                     return Err(unfit(block, "a topic whose incarnation is taken"));
                 }
                 self.next_incarnation = incarnation + 1;
@@ -139,6 +144,23 @@ impl Expected {
         }
         Ok(())
     }
+}
+
+/// The offset behind frames that are whole and begin at `base_offset`.
+fn frames_end(seed: u32, base_offset: u64, mut frames: &[u8]) -> Option<u64> {
+    let mut next = base_offset;
+    while !frames.is_empty() {
+        let frame = Frame::parse(seed, frames).filter(|frame| frame.offset == next)?;
+        let mut dense = true;
+        let visited = frame.records(|offset, _, _| {
+            dense &= offset == next;
+            next = next.saturating_add(1);
+            dense
+        });
+        frames = frames.get(frame.frame_len()..)?;
+        visited.ok().filter(|()| dense)?;
+    }
+    Some(next)
 }
 
 fn unfit(block: &ChainBlock, what: &str) -> Error {
@@ -249,6 +271,9 @@ fn refuse_unknown_records(
     }
 }
 
+/// The first valid frame at or behind `position` whose offset is at least
+/// `next_offset`: its position and offset. Valid frames are stepped over whole,
+/// so what a record's value holds is not taken for a frame.
 fn find_record(
     file: &Arc<PooledFile>,
     seed: u32,
@@ -256,29 +281,46 @@ fn find_record(
     next_offset: u64,
 ) -> Result<Option<(u64, u64)>> {
     let end = file.len()?;
+    let offset_end = next_offset.saturating_add(records_max(end));
     let mut buffer = Vec::new();
     while position.saturating_add(FRAME_HEADER_BYTES as u64) <= end {
         let wanted = usize::try_from(end - position).unwrap_or(SCAN_BYTES).min(SCAN_BYTES);
         buffer.resize(wanted, 0);
         let read = file.read_up_to(&mut buffer, position)?;
         let Some(last) = read.checked_sub(FRAME_HEADER_BYTES) else { break };
-        for start in 0..=last {
-            let bytes = buffer.get(start..read).unwrap_or(&[]);
-            let header = FrameHeader::parse(bytes).filter(|header| header.offset >= next_offset);
-            let Some(header) = header else { continue };
+        let mut start = 0;
+        while start <= last {
+            let header = FrameHeader::parse(buffer.get(start..read).unwrap_or(&[]));
+            let header = header.filter(|header| header.offset < offset_end);
             let at = position + start as u64;
-            if at.saturating_add(header.frame_len() as u64) > end {
-                continue;
-            }
-            let mut frame = vec![0; header.frame_len()];
-            file.read_exact(&mut frame, at)?;
-            if Frame::parse(seed, &frame).is_some() {
-                return Ok(Some((at, header.offset)));
+            match header.map(|header| (header, frame_at(file, seed, at, end, &header))) {
+                Some((header, Ok(true))) if header.offset >= next_offset => {
+                    return Ok(Some((at, header.offset)));
+                }
+                Some((header, Ok(true))) => start += header.frame_len(),
+                Some((_, Err(error))) => return Err(error),
+                Some((_, Ok(false))) | None => start += 1,
             }
         }
-        position += last as u64 + 1;
+        position += start as u64;
     }
     Ok(None)
+}
+
+/// Whether the frame that `header` announces stands whole at `position`.
+fn frame_at(
+    file: &Arc<PooledFile>,
+    seed: u32,
+    position: u64,
+    end: u64,
+    header: &FrameHeader,
+) -> Result<bool> {
+    if position.saturating_add(header.frame_len() as u64) > end {
+        return Ok(false);
+    }
+    let mut frame = vec![0; header.frame_len()];
+    file.read_exact(&mut frame, position)?;
+    Ok(Frame::parse(seed, &frame).is_some())
 }
 
 /// Finds folders of topics that neither manifest nor journal names. One of an
@@ -298,18 +340,19 @@ fn judge_topic_folders(
     for entry in entries.into_iter().filter(|entry| entry.kind == EntryKind::Directory) {
         let incarnation = entry.name.rsplit_once('.').and_then(|(_, number)| number.parse().ok());
         // Numbers that no log of ours ever reaches are a stranger's names.
-        let Some(incarnation) = incarnation.filter(|number: &u64| *number < 1 << 62) else {
+        let Some(incarnation) = incarnation.filter(|number: &u64| *number < NUMBER_MAX) else {
             continue;
         };
         if living.contains(&entry.name) {
             continue;
         }
-        let dir = topics_dir.join(&entry.name);
-        if incarnation >= known_below {
-            refuse_unknown_topic(context, &dir, incarnation)?;
-        }
         findings.next_incarnation = findings.next_incarnation.max(incarnation + 1);
-        findings.leftover_topics.push(dir);
+        // An incarnation that is known lives under its own name; this is somebody's copy.
+        if incarnation >= known_below {
+            let dir = topics_dir.join(&entry.name);
+            refuse_unknown_topic(context, &dir, incarnation)?;
+            findings.leftover_topics.push(dir);
+        }
     }
     Ok(())
 }

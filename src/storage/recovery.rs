@@ -59,7 +59,9 @@ impl Store {
         chain: &Chain,
         findings: Findings,
     ) -> Result<()> {
+        let guard = self.latch.guard("recovery panicked");
         let recovered = self.try_recover(writer, chain, findings);
+        guard.passed();
         recovered.inspect_err(|error| self.latch.set(error))
     }
 
@@ -74,6 +76,7 @@ impl Store {
         }
         self.rebuild_hashes(writer, &findings)?;
         self.sync_touched(writer)?;
+        self.sync_names()?;
         let manifest = self.tables().to_manifest(self.context.log_id, writer.journal.start());
         writer.slots.write(&manifest)?;
         self.clear(writer, chain, findings)?;
@@ -181,8 +184,7 @@ impl Store {
             }
             self.env.file_system.sync_dir(partition.dir()).at("sync", partition.dir())?;
         }
-        let topics_dir = &self.context.topics_dir;
-        self.env.file_system.sync_dir(topics_dir).at("sync", topics_dir)
+        Ok(())
     }
 
     /// Removes what neither slot names: it is not needed, and takes room.
