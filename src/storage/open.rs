@@ -220,6 +220,9 @@ impl Opener {
             && chain.numbers == [manifest.start.file]
             && findings.is_clean();
         let next_incarnation = findings.next_incarnation;
+        // A creation that ended between the slots and this folder is a log, and
+        // a clean one.
+        self.ensure_dir(topics_dir)?;
         if clean {
             for short in findings.partitions.iter().filter(|found| found.log == Length::Shorter) {
                 self.env.probe.mark("open.segment_is_short");
@@ -233,7 +236,6 @@ impl Opener {
             let writer = writer(journal, slots, true, next_incarnation);
             return Ok(self.store(context, tables, writer, lock));
         }
-        self.ensure_dir(topics_dir)?;
         let journal = anchor(self.journal_context(), &manifest.start, &chain)?;
         let writer = writer(journal, slots, false, next_incarnation);
         let store = self.store(context, tables, writer, lock);
