@@ -176,6 +176,41 @@ fn a_missing_or_cut_segment_takes_its_records_and_no_others() {
 }
 
 #[test]
+fn a_missing_folder_takes_its_partition_and_no_other() {
+    for lost in ["1", ""] {
+        let dir = scratch();
+        closed_log(dir.path());
+        Broker::producer(&Broker::open(small(dir.path())).unwrap())
+            .send_batch(&numbered("u", "other", 3))
+            .unwrap();
+        let folder = dir.path().join(".merkql/topics/t.1").join(lost);
+        fs::remove_dir_all(folder).unwrap();
+        for round in 0..2u64 {
+            let broker = Broker::open(small(dir.path())).unwrap();
+            assert_eq!(partition(&broker, "u", 0).read_range(0, 9).unwrap().len(), 3);
+            assert_eq!(corruption(partition(&broker, "t", 1).read(7)).offset, Some(7));
+            let (read, damaged) = read_past_damage(&broker);
+            let partitions_lost = if lost.is_empty() { 2 } else { 1 };
+            assert_eq!(damaged.len(), 30 * partitions_lost, "round {round}");
+            let sent_before = 2 * usize::try_from(round).unwrap();
+            assert_eq!(read.len(), RECORDS - damaged.len() + sent_before, "round {round}");
+            let sent = Broker::producer(&broker).send_batch(&numbered("t", "more", 2)).unwrap();
+            assert!(sent.iter().all(|record| record.offset == 30 + round));
+        }
+    }
+}
+
+#[test]
+fn an_empty_partition_whose_folder_is_gone_gets_it_again() {
+    let dir = scratch();
+    open(dir.path()).create_topic("t", 2).unwrap();
+    fs::remove_dir_all(dir.path().join(".merkql/topics/t.1/1")).unwrap();
+    let broker = open(dir.path());
+    send_numbered(&Broker::producer(&broker), "t", "v", 4);
+    assert_eq!(partition(&broker, "t", 1).next_offset(), 2);
+}
+
+#[test]
 fn damaged_or_missing_hashes_are_computed_anew() {
     let damages: [fn(&Path); 4] = [
         |path| fs::remove_file(path).unwrap(),

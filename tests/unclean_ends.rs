@@ -14,6 +14,7 @@ use merkql::topic::RetentionConfig;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use support::watched::Watched;
 use support::*;
 
 /// Journal and segments so small that a few operations pass many of them.
@@ -22,7 +23,7 @@ fn small(dir: &Path) -> BrokerConfig {
         segment_bytes: 2048,
         journal_initial_bytes: 16 << 10,
         journal_max_bytes: 32 << 10,
-        ..BrokerConfig::new(dir)
+        ..Watched::swift().config(dir)
     }
 }
 

@@ -51,6 +51,8 @@ impl Length {
 #[derive(Debug)]
 pub(crate) struct PartitionFindings {
     pub(crate) partition: Arc<PartitionLog>,
+    /// Without a folder it has lost its records, and gets a new one for others.
+    pub(crate) has_folder: bool,
     /// The active segment. A shorter one is damaged, and nothing is appended to it.
     pub(crate) log: Length,
     /// The stored hashes. Where they are shorter, they are rebuilt.
@@ -78,7 +80,9 @@ impl Findings {
     /// Whether the partition files are just as a clean close leaves them.
     pub(crate) fn is_clean(&self) -> bool {
         let as_left = |partition: &PartitionFindings| {
-            partition.log != Length::Longer && partition.hashes == Length::AsNamed
+            partition.has_folder
+                && partition.log != Length::Longer
+                && partition.hashes == Length::AsNamed
         };
         self.leftover_files.is_empty()
             && self.leftover_topics.is_empty()
@@ -206,6 +210,8 @@ fn judge_partition(
 ) -> Result<()> {
     let view = partition.view();
     let names = partition.file_names()?;
+    let has_folder = names.is_some();
+    let names = names.unwrap_or_default();
     let living: BTreeMap<_, _> = view
         .segments
         .iter()
@@ -240,6 +246,7 @@ fn judge_partition(
     let hashes_len_named = hashes_len(view.next_offset());
     findings.partitions.push(PartitionFindings {
         partition: Arc::clone(partition),
+        has_folder,
         log: Length::of(log_len, log_len_named),
         hashes: Length::of(hashes_len_found, hashes_len_named),
         generation_max,

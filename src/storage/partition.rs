@@ -325,14 +325,14 @@ impl PartitionLog {
         Ok(())
     }
 
-    /// The files in the partition's folder; none if there is no folder.
-    pub(crate) fn file_names(&self) -> Result<Vec<String>> {
+    /// The files in the partition's folder, if there is one.
+    pub(crate) fn file_names(&self) -> Result<Option<Vec<String>>> {
         match self.pool.file_system().list(&self.dir).at("list", &self.dir) {
             Ok(entries) => {
                 let files = entries.into_iter().filter(|entry| entry.kind == EntryKind::File);
-                Ok(files.map(|entry| entry.name).collect())
+                Ok(Some(files.map(|entry| entry.name).collect()))
             }
-            Err(error) if error.is_not_found() => Ok(Vec::new()),
+            Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -28,6 +28,7 @@ use super::store::{Store, Writer};
 use super::tables::TopicLog;
 use crate::env::EntryKind;
 use crate::error::{IoContext, Result};
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
@@ -70,6 +71,7 @@ impl Store {
         if chain.torn {
             self.env.probe.mark("recovery.torn_block_dropped");
         }
+        self.replace_folders(&findings)?;
         self.cut(writer, &findings)?;
         for block in &chain.blocks {
             self.replay(writer, block, &findings)?;
@@ -81,6 +83,19 @@ impl Store {
         writer.slots.write(&manifest)?;
         self.clear(writer, chain, findings)?;
         self.env.probe.mark("recovery.complete");
+        Ok(())
+    }
+
+    /// Folders that somebody took away are made again. Their records stay lost,
+    /// and told as damage, but the partition goes on.
+    fn replace_folders(&self, findings: &Findings) -> Result<()> {
+        let lost = findings.partitions.iter().filter(|found| !found.has_folder);
+        let lost: BTreeSet<u64> = lost.map(|found| found.partition.key.incarnation).collect();
+        let topics: Vec<_> = self.tables().topics.values().cloned().collect();
+        for topic in topics.iter().filter(|topic| lost.contains(&topic.incarnation)) {
+            self.env.probe.mark("recovery.folder_replaced");
+            self.ensure_folders(topic)?;
+        }
         Ok(())
     }
 
