@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use support_crash::fault_fs::{FaultFs, Manner};
 use support_crash::ledger::{Ledger, records_of};
-use support_crash::small_config;
 use support_crash::workload::{Outcome, World, prepare, steps};
+use support_crash::{memory_dir, small_config};
 
 const DISK_BYTES: u64 = 2 << 20;
 /// What the journal and the tables of an ext4 take of it.
@@ -235,7 +235,7 @@ fn a_disk_that_is_full_at_any_moment_loses_nothing() {
 
 /// Runs the workload with so much room, and returns what it took.
 fn run_in(room: u64, steps: &[support_crash::workload::Step]) -> (Outcome, u64) {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = memory_dir();
     prepare(dir.path());
     let fs = FaultFs::new();
     fs.set_room(Some(room));

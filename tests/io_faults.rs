@@ -12,13 +12,13 @@ use std::path::Path;
 use support_crash::fault_fs::{FALLIBLE, Fault, FaultFs, Kind, Manner};
 use support_crash::ledger::Ledger;
 use support_crash::workload::{Outcome, Step, World, assert_typed, config, prepare, steps};
-use support_crash::{Rng, copy_dir, seed};
+use support_crash::{Rng, copy_dir, memory_dir, seed};
 
 const LAST_UNIT: u64 = 1 << 40;
 
 /// Runs the workload with one fault; `None` if it has no such operation.
 fn run_with(fault: Fault, steps: &[Step]) -> Option<Outcome> {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = memory_dir();
     prepare(dir.path());
     let fs = FaultFs::new();
     fs.arm(fault);
@@ -134,13 +134,13 @@ fn short_and_interrupted_transfers_are_carried_on() {
     let seed = seed();
     println!("MERKQL_SEED={seed}");
     for round in 0..6 {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = memory_dir();
         prepare(dir.path());
         let fs = FaultFs::new();
         fs.chop(Rng(seed + round).next());
         let mut world = World::open(dir.path(), &fs, Manner::Clean);
         world.run(&steps(9));
-        let crashed = tempfile::tempdir().unwrap();
+        let crashed = memory_dir();
         copy_dir(dir.path(), crashed.path());
         world.finish(LAST_UNIT);
         let outcome = world.outcome;
@@ -181,7 +181,7 @@ fn content(dir: &Path, fs: &std::sync::Arc<FaultFs>) -> merkql::Result<BTreeMap<
 /// A directory as a crash leaves it, with work for recovery of every kind.
 fn crashed_log(dir: &Path) -> Ledger {
     let fs = FaultFs::new();
-    let running = tempfile::tempdir().unwrap();
+    let running = memory_dir();
     prepare(running.path());
     let mut world = World::open(running.path(), &fs, Manner::Clean);
     world.run(&steps(7));
@@ -197,9 +197,9 @@ fn crashed_log(dir: &Path) -> Ledger {
 
 #[test]
 fn recovery_that_fails_anywhere_converges() {
-    let crashed = tempfile::tempdir().unwrap();
+    let crashed = memory_dir();
     let mut ledger = crashed_log(crashed.path());
-    let reference = tempfile::tempdir().unwrap();
+    let reference = memory_dir();
     copy_dir(crashed.path(), reference.path());
     let healthy = FaultFs::new();
     let expected = content(reference.path(), &healthy).unwrap();
@@ -216,7 +216,7 @@ fn recovery_that_fails_anywhere_converges() {
     ] {
         let mut refused = 0_u64;
         for number in 0.. {
-            let dir = tempfile::tempdir().unwrap();
+            let dir = memory_dir();
             copy_dir(crashed.path(), dir.path());
             let fs = FaultFs::new();
             fs.arm(Fault { number, kind: None, manner, stays });

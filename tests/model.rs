@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support_crash::fault_fs::FaultFs;
 use support_crash::ledger::{Unit, records_of};
-use support_crash::{Rng, copy_dir, small_config};
+use support_crash::{Rng, copy_dir, memory_dir, small_config};
 use tempfile::TempDir;
 
 /// Names, partitions, and how many records are retained.
@@ -212,7 +212,7 @@ fn config(dir: &TempDir, fs: &Arc<FaultFs>, lz4: bool) -> BrokerConfig {
 
 impl Model {
     fn new(met: &Arc<Marks>) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = memory_dir();
         let fs = FaultFs::new();
         let mut partitions = BTreeMap::new();
         for (name, count, retained) in TOPICS {
@@ -476,7 +476,7 @@ impl Model {
 
     fn crash(&mut self, lz4: bool) {
         self.members.clear();
-        let copy = tempfile::tempdir().unwrap();
+        let copy = memory_dir();
         copy_dir(self.dir.path(), copy.path());
         self.broker = Broker::open(self.config(&copy, lz4)).unwrap();
         (self.dir, self.lz4) = (copy, lz4);
