@@ -150,7 +150,7 @@ impl Consumer {
     }
 
     /// Commits the positions: what was returned by polls is not delivered to
-    /// the group again. One sync; none if nothing moved. Positions of partitions
+    /// the group again. One sync; none if all of it is committed already. Positions of partitions
     /// that a rebalance has taken away are not committed; if that leaves some of
     /// what this consumer was to commit undone, it is [`Error::NotAssigned`],
     /// and the rest is committed.

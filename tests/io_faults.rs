@@ -165,9 +165,8 @@ fn content(dir: &Path, fs: &std::sync::Arc<FaultFs>) -> merkql::Result<BTreeMap<
         for partition in topic.partition_ids() {
             let view = topic.partition(partition).unwrap().read().unwrap();
             let end = view.next_offset();
-            let root = view.merkle_root().unwrap();
-            let hashes: Vec<_> =
-                view.read_range(0, end).unwrap().iter().map(Record::hash).collect();
+            let root = view.merkle_root()?;
+            let hashes: Vec<_> = view.read_range(0, end)?.iter().map(Record::hash).collect();
             let start = view.min_valid_offset();
             content.insert(
                 format!("{name}/{partition}"),
