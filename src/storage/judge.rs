@@ -66,6 +66,9 @@ pub(crate) struct Findings {
     pub(crate) leftover_files: Vec<PathBuf>,
     /// Folders of topics that neither names.
     pub(crate) leftover_topics: Vec<PathBuf>,
+    /// Topics that the journal creates, by incarnation, with what was found of
+    /// them: replay goes on with these.
+    pub(crate) created: BTreeMap<u64, Arc<TopicLog>>,
     /// Above every incarnation in use or left over.
     pub(crate) next_incarnation: u64,
 }
@@ -157,18 +160,20 @@ pub(crate) fn judge(
     chain: &Chain,
 ) -> Result<Findings> {
     let expected = Expected::follow(manifest, chain)?;
-    let created = expected.created.iter().cloned();
-    let created: Vec<_> = created.map(|state| TopicLog::new(context, state)).collect();
+    let topic_log =
+        |state: &TopicState| (state.incarnation, Arc::new(TopicLog::new(context, state.clone())));
+    let created: BTreeMap<_, _> = expected.created.iter().map(topic_log).collect();
     let mut findings =
         Findings { next_incarnation: expected.next_incarnation, ..Findings::default() };
-    let created_partitions = created.iter().flat_map(|topic| &topic.partitions);
+    let created_partitions = created.values().flat_map(|topic| &topic.partitions);
     for partition in tables.partitions().chain(created_partitions) {
         let next_offset = expected.next_offsets.get(&partition.key).copied().unwrap_or_default();
         judge_partition(partition, next_offset, &mut findings)?;
     }
-    let topics = tables.topics.values().map(AsRef::as_ref).chain(&created);
+    let topics = tables.topics.values().chain(created.values());
     let living = topics.map(|topic| topic_dir_name(&topic.name, topic.incarnation)).collect();
     judge_topic_folders(context, &living, &mut findings)?;
+    findings.created = created;
     Ok(findings)
 }
 

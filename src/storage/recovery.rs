@@ -24,9 +24,8 @@ use super::draft::Draft;
 use super::entry::Entry;
 use super::journal::{Journal, JournalContext, JournalStart};
 use super::judge::{Findings, Length, decode_block};
-use super::settings::TopicSettings;
 use super::store::{Store, Writer};
-use super::tables::{TopicLog, empty_topic};
+use super::tables::TopicLog;
 use crate::env::EntryKind;
 use crate::error::{IoContext, Result};
 use std::io::ErrorKind;
@@ -71,7 +70,7 @@ impl Store {
         }
         self.cut(writer, &findings)?;
         for block in &chain.blocks {
-            self.replay(writer, block)?;
+            self.replay(writer, block, &findings)?;
         }
         self.rebuild_hashes(writer, &findings)?;
         self.sync_touched(writer)?;
@@ -108,12 +107,15 @@ impl Store {
     }
 
     /// Applies a block of the journal again, whole.
-    fn replay(&self, writer: &mut Writer, block: &ChainBlock) -> Result<()> {
+    fn replay(&self, writer: &mut Writer, block: &ChainBlock, findings: &Findings) -> Result<()> {
         self.env.probe.mark("recovery.block_replayed");
         for entry in decode_block(block)? {
             match entry {
-                Entry::Create { name, incarnation, partitions, settings } => {
-                    self.replay_topic(name, incarnation, partitions, settings)?;
+                Entry::Create { incarnation, .. } => {
+                    // Judging made it, and knows which names its folders hold.
+                    let Some(topic) = findings.created.get(&incarnation) else { continue };
+                    self.ensure_folders(topic)?;
+                    self.tables_mut().create(Arc::clone(topic));
                 }
                 Entry::Append { key, records, frames, .. } => {
                     let partition = self.tables().partitions().find(|log| log.key == key).cloned();
@@ -134,20 +136,6 @@ impl Store {
                 }
             }
         }
-        Ok(())
-    }
-
-    fn replay_topic(
-        &self,
-        name: &str,
-        incarnation: u64,
-        partitions: u32,
-        settings: TopicSettings,
-    ) -> Result<()> {
-        let state = empty_topic(name, incarnation, partitions, settings);
-        let topic = Arc::new(TopicLog::new(&self.context, state));
-        self.ensure_folders(&topic)?;
-        self.tables_mut().create(topic);
         Ok(())
     }
 
