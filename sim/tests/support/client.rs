@@ -81,6 +81,7 @@ impl Client {
         self.world.clock.advance(Duration::from_millis(7));
         let broker = self.broker()?;
         match step {
+            Step::Create { name, .. } if self.model.topics.contains_key(*name) => Ok(()),
             Step::Create { name, partitions } => {
                 let topic = TopicModel { partitions: *partitions, retention: self.retention };
                 self.model.open_topic = Some(((*name).to_owned(), topic));
@@ -166,11 +167,20 @@ impl Client {
         let producer = Broker::producer(broker);
         let pending: Vec<_> =
             batches.iter().map(|batch| producer.enqueue(batch)).collect::<Result<_, _>>()?;
+        // One that fails leaves the others as they are.
+        let mut failure = None;
+        let mut unanswered = Vec::new();
         for (batch, pending) in batches.iter().zip(pending) {
-            let answer = pending.wait()?;
-            self.answered(batch, answer, None)?;
+            match pending.wait() {
+                Ok(answer) => self.answered(batch, answer, None)?,
+                Err(error) => {
+                    unanswered.push(self.model.open_units.remove(0));
+                    failure.get_or_insert(error);
+                }
+            }
         }
-        Ok(())
+        self.model.open_units = unanswered;
+        failure.map_or(Ok(()), |error| Err(error.into()))
     }
 
     fn consume(&mut self, broker: &BrokerRef, group: &'static str) -> Result<(), Trouble> {

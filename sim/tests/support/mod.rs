@@ -2,6 +2,7 @@
 //! the judge who compares a reopened log with it.
 
 pub(crate) mod client;
+pub(crate) mod crash;
 pub(crate) mod judge;
 pub(crate) mod model;
 pub(crate) mod tree;
@@ -51,6 +52,7 @@ impl World {
     pub(crate) fn config(&self, retention: Option<u64>) -> BrokerConfig {
         BrokerConfig {
             default_retention: RetentionConfig { max_records: retention },
+            auto_create_topics: false,
             journal_initial_bytes: 8192,
             journal_max_bytes: 16384,
             segment_bytes: 2048,
