@@ -50,7 +50,7 @@ pub struct BrokerConfig {
     /// bytes; retention frees whole files. Default 64 MiB. (Kafka: `segment.bytes`.)
     pub segment_bytes: u64,
     /// How many bytes of a segment share one entry of its index. Smaller makes
-    /// single reads faster and takes more memory. Default 2 KiB. (Kafka:
+    /// single reads faster and takes more memory. Default 1 KiB. (Kafka:
     /// `index.interval.bytes`.)
     pub index_interval_bytes: u64,
     /// The size of the first journal file, and of what is left of the journal
@@ -88,7 +88,7 @@ impl BrokerConfig {
             max_poll_bytes: 64 << 20,
             max_poll_interval: Duration::from_secs(300),
             segment_bytes: 64 << 20,
-            index_interval_bytes: 2 << 10,
+            index_interval_bytes: 1 << 10,
             journal_initial_bytes: 64 << 10,
             journal_max_bytes: 16 << 20,
             max_open_files: 512,

@@ -48,6 +48,8 @@ struct Assigned {
     log: Arc<PartitionLog>,
     /// The offset of the next record to be returned.
     position: u64,
+    /// Where it was at the last commit, or when the partition was assigned.
+    settled: u64,
     /// What is committed for it, as far as this consumer knows.
     committed: Option<u64>,
 }
@@ -67,6 +69,9 @@ pub struct Consumer {
     /// What existed when the consumer subscribed; everything else is newer.
     known: BTreeSet<PartitionKey>,
     assigned: BTreeMap<PartitionKey, Assigned>,
+    /// Taken away by a rebalance while something was to be committed; the next
+    /// commit says so.
+    given_up: BTreeMap<PartitionKey, Arc<PartitionLog>>,
     closed: bool,
 }
 
@@ -80,6 +85,7 @@ impl Consumer {
             topics: BTreeSet::new(),
             known: BTreeSet::new(),
             assigned: BTreeMap::new(),
+            given_up: BTreeMap::new(),
             closed: false,
         }
     }
@@ -148,7 +154,7 @@ impl Consumer {
         // Held throughout, so that nobody takes a partition over in between and
         // begins at the offset before.
         let members = lock_group(&group);
-        let mut lost = None;
+        let mut lost = self.given_up.values().next().cloned();
         let mut commits = Vec::new();
         for (key, assigned) in &self.assigned {
             if assigned.committed == Some(assigned.position) {
@@ -156,8 +162,8 @@ impl Consumer {
             }
             if members.owns(self.member, *key) {
                 commits.push(Commit { key: *key, offset: assigned.position });
-            } else {
-                lost = Some((assigned.log.name.topic.to_string(), assigned.log.name.partition));
+            } else if assigned.has_moved() {
+                lost = Some(Arc::clone(&assigned.log));
             }
         }
         if !commits.is_empty() {
@@ -169,14 +175,19 @@ impl Consumer {
             self.broker.store.execute(operation)?;
         }
         drop(members);
+        self.given_up.clear();
         for Commit { key, offset } in commits {
             if let Some(assigned) = self.assigned.get_mut(&key) {
                 assigned.committed = Some(offset);
+                assigned.settled = offset;
             }
         }
         match lost {
             None => Ok(()),
-            Some((topic, partition)) => Err(Error::NotAssigned { topic, partition }),
+            Some(log) => Err(Error::NotAssigned {
+                topic: log.name.topic.to_string(),
+                partition: log.name.partition,
+            }),
         }
     }
 
@@ -223,11 +234,17 @@ impl Consumer {
         let mut members = lock_group(&group);
         let now = config.clock.monotonic();
         let change = members.poll(self.member, &candidates, now, config.max_poll_interval);
-        for key in &change.revoked {
-            self.assigned.remove(key);
+        let owned = |key: &PartitionKey| members.owns(self.member, *key);
+        let lost: Vec<_> = self.assigned.keys().filter(|key| !owned(key)).copied().collect();
+        for key in lost {
+            if let Some(assigned) = self.assigned.remove(&key).filter(Assigned::has_moved) {
+                self.given_up.insert(key, assigned.log);
+            }
         }
-        self.assigned.retain(|key, _| members.owns(self.member, *key));
+        // What the consumer itself no longer subscribes to is no loss to it.
+        self.given_up.retain(|key, _| candidates.contains_key(key));
         for key in change.assigned {
+            self.given_up.remove(&key);
             if let Some(log) = candidates.get(&key) {
                 let assigned = self.begin(&mut members, log);
                 self.assigned.insert(key, assigned);
@@ -249,7 +266,7 @@ impl Consumer {
             let first = if skips { log.view().next_offset() } else { log.log_start() };
             members.origin(log.key, first)
         });
-        Assigned { log: Arc::clone(log), position, committed }
+        Assigned { log: Arc::clone(log), position, settled: position, committed }
     }
 
     /// Reads what is behind the positions, all partitions as of one moment.
@@ -280,6 +297,12 @@ impl Consumer {
 }
 
 impl Assigned {
+    /// Whether there is something to be committed that was not there when the
+    /// partition was assigned.
+    fn has_moved(&self) -> bool {
+        self.position != self.settled
+    }
+
     /// Retention may have overtaken the position.
     fn respect_log_start(&mut self, reset: OffsetReset, view: &View) {
         let log_start = self.log.log_start();

@@ -112,9 +112,13 @@ impl Group {
         self.owners.get(&key) == Some(&id)
     }
 
-    /// Where reading of the partition began, noting `position` if it begins now.
+    /// Where reading of the partition began, noting `position` if it begins now
+    /// or earlier in the log: a member that wants everything gets everything,
+    /// also after one that began at the end.
     pub(crate) fn origin(&mut self, key: PartitionKey, position: u64) -> u64 {
-        *self.origins.entry(key).or_insert(position)
+        let origin = self.origins.entry(key).or_insert(position);
+        *origin = position.min(*origin);
+        *origin
     }
 
     /// Computes the target: every partition stays with its owner where that is

@@ -15,9 +15,6 @@ use chrono::DateTime;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-/// How much is read at once for a single record.
-const SINGLE_READ_BYTES: usize = 3 << 10;
-
 /// A partition of a topic.
 #[derive(Debug)]
 pub struct PartitionHandle {
@@ -56,10 +53,15 @@ impl Partition {
     /// The record at `offset`; `None` below the log's start and past its end.
     pub fn read(&self, offset: u64) -> Result<Option<Record>> {
         let mut found = None;
-        self.store.visit(offset, offset.saturating_add(1), SINGLE_READ_BYTES, |at, body| {
-            found = Some(self.store.text_record(at, body)?);
-            Ok(())
-        })?;
+        self.store.visit(
+            offset,
+            offset.saturating_add(1),
+            self.store.log.single_read_bytes(),
+            |at, body| {
+                found = Some(self.store.text_record(at, body)?);
+                Ok(())
+            },
+        )?;
         Ok(found)
     }
 
@@ -246,7 +248,7 @@ impl ProofStore {
     fn record_hashes_to(&self, offset: u64, leaf: &Hash) -> Result<bool> {
         let mut holds = true;
         let name = &self.log.name;
-        self.visit(offset, offset.saturating_add(1), SINGLE_READ_BYTES, |at, body| {
+        self.visit(offset, offset.saturating_add(1), self.log.single_read_bytes(), |at, body| {
             let hash = RecordHasher::default().hash(&name.topic, name.partition, at, &body);
             let hash = hash.map_err(|malformed| Error::InvalidRecord {
                 reason: malformed.expected,

@@ -195,8 +195,17 @@ fn enqueue(
 ) -> Result<PendingSend> {
     broker.store.check_open()?;
     broker.store.latch.check()?;
+    let mut checked = None;
     for record in records {
-        check_record(broker, record)?;
+        // The records of a batch mostly share their topic.
+        if checked != Some(&record.topic) {
+            check_name(&record.topic)?;
+            checked = Some(&record.topic);
+        }
+        check_size(broker, record)?;
+    }
+    if let Some((producer_id, sequence)) = sent {
+        check_sequence_before_creating(broker, records, producer_id, sequence)?;
     }
     let mut pending = PendingSend {
         broker: Arc::downgrade(broker),
@@ -218,8 +227,24 @@ fn enqueue(
     Ok(pending)
 }
 
-fn check_record(broker: &Broker, record: &ProducerRecord) -> Result<()> {
-    check_name(&record.topic)?;
+/// The commit judges sequences, but a topic that a send creates is committed
+/// before: so one that is to be refused must be refused here. What is pending
+/// may hold the sequences before, and goes to the disk with the topic anyway.
+fn check_sequence_before_creating(
+    broker: &Broker,
+    records: &[ProducerRecord],
+    producer_id: u64,
+    sequence: u64,
+) -> Result<()> {
+    let exists = |record: &ProducerRecord| broker.topic_log(&record.topic).is_some();
+    if records.iter().all(exists) {
+        return Ok(());
+    }
+    broker.store.flush();
+    broker.store.tables().producers.judge(producer_id, sequence).map(drop)
+}
+
+fn check_size(broker: &Broker, record: &ProducerRecord) -> Result<()> {
     let size_bytes = (record.key.as_ref().map_or(0, String::len) + record.value.len()) as u64;
     let limit_bytes = broker.config.max_record_bytes;
     if size_bytes > limit_bytes {

@@ -62,6 +62,9 @@ pub(crate) struct PartitionFindings {
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     pub(crate) partitions: Vec<PartitionFindings>,
+    /// Topics that the journal creates, by incarnation: replay goes on with
+    /// these, because what was found in their folders is noted in them.
+    pub(crate) created: BTreeMap<u64, Arc<TopicLog>>,
     /// Files that neither manifest nor journal names.
     pub(crate) leftover_files: Vec<PathBuf>,
     /// Folders of topics that neither names.

@@ -214,6 +214,14 @@ impl PartitionLog {
         files.filter(|file| file.is_dirty()).cloned().collect()
     }
 
+    /// How much to read at once for a single record: what lies between two
+    /// index points, and a record of usual size.
+    pub(crate) fn single_read_bytes(&self) -> usize {
+        const USUAL_RECORD_BYTES: u64 = 512;
+        let bytes = self.options.index_interval_bytes.saturating_add(USUAL_RECORD_BYTES);
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+
     /// Visits the records from `from` on, below `end_offset` and the view's end.
     pub(crate) fn read(
         &self,

@@ -163,11 +163,14 @@ impl Segment {
         chunk_bytes: usize,
         visit: &mut dyn FnMut(u64, Body<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
-        let start = self.locate(from)?;
+        let start = self.locate(from).map_err(|error| self.missing_file(error, from))?;
         let mut frames = FrameReader::new(self, start, chunk_bytes.min(CHUNK_BYTES));
         // The first damage at or after `from` must be told; before it, it does not concern.
         while frames.expected < end_offset {
-            let Some(frame) = frames.next(from, end_offset)? else { break };
+            let wanted = frames.expected.max(from);
+            let next = frames.next(from, end_offset);
+            let next = next.map_err(|error| self.missing_file(error, wanted))?;
+            let Some(frame) = next else { break };
             let mut next = frame.offset;
             let mut outcome = Ok(ControlFlow::Continue(()));
             let position = frame.position;
@@ -413,12 +416,10 @@ impl<'s> FrameReader<'s> {
         let at = self.position + kept as u64;
         let file = &self.segment.file;
         let read = if fresh {
-            let handle = file.fresh_handle();
-            handle.and_then(|file_| read_up_to(&*file_, unread, at).at("read", file.path()))
+            read_up_to(&*file.fresh_handle()?, unread, at).at("read", file.path())?
         } else {
-            file.read_up_to(unread, at)
+            file.read_up_to(unread, at)?
         };
-        let read = read.map_err(|error| self.segment.missing_file(error, self.expected))?;
         self.buffer.truncate(kept + read);
         Ok(())
     }
@@ -451,7 +452,9 @@ impl<'s> FrameReader<'s> {
 }
 
 impl Segment {
-    /// A segment whose file is gone is damage, not a refusal of the disk.
+    /// A segment whose file is gone is damage, not a refusal of the disk. It is
+    /// told of the record that was wanted, so that a reader who goes on behind
+    /// the offset of each error comes to its end.
     fn missing_file(&self, error: Error, offset: u64) -> Error {
         match error {
             error if error.is_not_found() => {

@@ -1,0 +1,294 @@
+//! Damage on disk stays local: what it covers is an error that names the place,
+//! everything else is served, and what can be computed anew is.
+
+#![allow(clippy::disallowed_methods, reason = "the tests damage files behind the log's back")]
+
+mod support;
+
+use merkql::broker::{Broker, BrokerConfig};
+use merkql::compression::Compression;
+use merkql::error::Corruption;
+use merkql::{Error, Result};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use support::*;
+
+const RECORDS: usize = 60;
+
+/// Text that stands in the files once, for each record.
+fn value(number: usize) -> String {
+    format!("value {number:0>4} {}", "x".repeat(80))
+}
+
+/// A log of 60 records in two partitions, several segments each, closed.
+fn closed_log(dir: &Path) {
+    let broker = Broker::open(small(dir)).unwrap();
+    broker.create_topic("t", 2).unwrap();
+    let producer = Broker::producer(&broker);
+    for number in 0..RECORDS {
+        producer.send(&keyless("t", value(number))).unwrap();
+    }
+}
+
+fn small(dir: &Path) -> BrokerConfig {
+    BrokerConfig { segment_bytes: 1024, index_interval_bytes: 128, ..BrokerConfig::new(dir) }
+}
+
+/// The log file that holds `text`.
+fn log_with(dir: &Path, text: &str) -> PathBuf {
+    let holds = |path: &PathBuf| {
+        fs::read(path).unwrap().windows(text.len()).any(|window| window == text.as_bytes())
+    };
+    files(dir, ".log").into_iter().find(holds).unwrap()
+}
+
+fn corruption<T: std::fmt::Debug>(result: Result<T>) -> Arc<Corruption> {
+    match result {
+        Err(Error::Corrupt(corruption)) => corruption,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_damaged_record_is_an_error_that_names_its_place_and_no_other_is_touched() {
+    // Number 25 is offset 12 of partition 1.
+    for bit_at in [-25, -9, -1, 0, 40] {
+        let dir = scratch();
+        closed_log(dir.path());
+        let path = log_with(dir.path(), &value(25));
+        let position = find_in_file(&path, &value(25)).checked_add_signed(bit_at).unwrap();
+        flip_bit(&path, position);
+        let broker = Broker::open(small(dir.path())).unwrap();
+        let damaged = partition(&broker, "t", 1);
+
+        let found = corruption(damaged.read(12));
+        assert_eq!(found.path, path);
+        assert_eq!(
+            (found.topic.as_deref(), found.partition, found.offset),
+            (Some("t"), Some(1), Some(12))
+        );
+        assert!(found.position <= position as u64 && position as u64 <= found.position + 200);
+        let message = Error::Corrupt(found).to_string();
+        assert!(message.contains("(t/1 offset 12)") && message.contains(".log"), "{message}");
+        assert!(corruption(damaged.read_range(5, 20)).offset == Some(12));
+        for offset in (0..30u64).filter(|offset| *offset != 12) {
+            let record = damaged.read(offset).unwrap().unwrap();
+            assert_eq!(
+                record.value,
+                value(2 * usize::try_from(offset).unwrap() + 1),
+                "bit at {bit_at}"
+            );
+        }
+        assert_eq!(damaged.read_range(0, 12).unwrap().len(), 12);
+        assert_eq!(damaged.read_range(13, 30).unwrap().len(), 17);
+        assert_eq!(partition(&broker, "t", 0).read_range(0, 30).unwrap().len(), 30);
+
+        // The tree knows better than the record, and the proof is not believed.
+        let proof = damaged.proof(12).unwrap().unwrap();
+        assert!(!matches!(damaged.verify_proof(&proof), Ok(true)));
+        // Both partitions go on.
+        let sent = Broker::producer(&broker).send_batch(&numbered("t", "more", 2)).unwrap();
+        for record in sent {
+            let read = partition(&broker, "t", record.partition).read(record.offset).unwrap();
+            assert_eq!(read, Some(record));
+        }
+    }
+}
+
+#[test]
+fn a_consumer_gets_the_good_records_then_the_error_and_seeks_past_it() {
+    let dir = scratch();
+    closed_log(dir.path());
+    damage_text(&log_with(dir.path(), &value(25)), &value(25));
+    let broker = Broker::open(small(dir.path())).unwrap();
+    let mut consumer = subscribed(&broker, "g", "t");
+    let good = consumer.poll(NOW).unwrap();
+    assert_eq!(good.iter().filter(|record| record.partition == 0).count(), 30);
+    assert_eq!(good.iter().filter(|record| record.partition == 1).count(), 12);
+    for _ in 0..2 {
+        let found = corruption(consumer.poll(NOW));
+        assert_eq!((found.partition, found.offset), (Some(1), Some(12)), "it stays in front of it");
+    }
+    consumer.commit_sync().unwrap();
+    consumer.seek("t", 1, 13).unwrap();
+    let rest = consumer.poll(NOW).unwrap();
+    assert_eq!(places(&rest), (13..30).map(|offset| (1, offset)).collect::<Vec<_>>());
+    drop(consumer);
+    // Committed was the position in front of the damage.
+    assert_eq!(corruption(subscribed(&broker, "g", "t").poll(NOW)).offset, Some(12));
+}
+
+/// Follows the errors as a program would: past the offset that each names.
+fn read_past_damage(broker: &merkql::broker::BrokerRef) -> (Vec<(u32, u64)>, Vec<(u32, u64)>) {
+    let mut consumer = subscribed(broker, "skipping", "t");
+    let (mut read, mut damaged) = (Vec::new(), Vec::new());
+    for _ in 0..200 {
+        match consumer.poll(NOW) {
+            Ok(records) if records.is_empty() => return (read, damaged),
+            Ok(records) => read.extend(places(&records)),
+            Err(error) => {
+                let found = corruption::<()>(Err(error));
+                let place = (found.partition.unwrap(), found.offset.unwrap());
+                damaged.push(place);
+                consumer.seek("t", place.0, place.1 + 1).unwrap();
+            }
+        }
+    }
+    panic!("no end of errors: {damaged:?}");
+}
+
+#[test]
+fn a_missing_or_cut_segment_takes_its_records_and_no_others() {
+    for cut in [None, Some(0), Some(300)] {
+        for text in [value(5), value(25), value(59)] {
+            let dir = scratch();
+            closed_log(dir.path());
+            let path = log_with(dir.path(), &text);
+            let whole = fs::read(&path).unwrap();
+            let lost = |number: &usize| {
+                let text = value(*number);
+                let at = whole.windows(text.len()).position(|window| window == text.as_bytes());
+                at.is_some_and(|at| cut.is_none_or(|cut| at + text.len() > cut))
+            };
+            let lost: Vec<_> = (0..RECORDS).filter(lost).map(|n| (1, n as u64 / 2)).collect();
+            assert!(!lost.is_empty());
+            match cut {
+                None => fs::remove_file(&path).unwrap(),
+                Some(len) => fs::write(&path, &whole[..len]).unwrap(),
+            }
+            for round in 0..2u64 {
+                let broker = Broker::open(small(dir.path())).unwrap();
+                let (read, damaged) = read_past_damage(&broker);
+                assert_eq!(damaged, lost, "cut to {cut:?}, round {round}");
+                assert_eq!(
+                    read.len() + damaged.len(),
+                    RECORDS + 2 * usize::try_from(round).unwrap()
+                );
+                let sent = Broker::producer(&broker).send_batch(&numbered("t", "more", 2)).unwrap();
+                assert!(sent.iter().all(|record| record.offset == 30 + round));
+            }
+        }
+    }
+}
+
+#[test]
+fn damaged_or_missing_hashes_are_computed_anew() {
+    let damages: [fn(&Path); 4] = [
+        |path| fs::remove_file(path).unwrap(),
+        |path| fs::write(path, &fs::read(path).unwrap()[..777]).unwrap(),
+        |path| fs::write(path, []).unwrap(),
+        |path| fs::write(path, vec![0x55; fs::read(path).unwrap().len()]).unwrap(),
+    ];
+    for damage in damages {
+        let dir = scratch();
+        closed_log(dir.path());
+        let roots = {
+            let broker = Broker::open(small(dir.path())).unwrap();
+            let guard = partition(&broker, "t", 0);
+            (0..=30).map(|size| guard.root_at(size).unwrap()).collect::<Vec<_>>()
+        };
+        damage(&files(dir.path(), "hashes")[0]);
+        for _ in 0..2 {
+            let broker = Broker::open(small(dir.path())).unwrap();
+            let guard = partition(&broker, "t", 0);
+            for offset in 0..30 {
+                let proof = guard.proof(offset).unwrap().unwrap();
+                assert!(guard.verify_proof(&proof).unwrap());
+            }
+            let now: Vec<_> = (0..=30).map(|size| guard.root_at(size).unwrap()).collect();
+            assert_eq!(now, roots);
+        }
+    }
+}
+
+#[test]
+fn a_single_flipped_bit_in_the_hashes_never_makes_a_false_proof() {
+    let dir = scratch();
+    closed_log(dir.path());
+    let path = files(dir.path(), "hashes")[0].clone();
+    let len = fs::read(&path).unwrap().len();
+    for position in (0..len).step_by(97) {
+        flip_bit(&path, position);
+        let broker = Broker::open(small(dir.path())).unwrap();
+        let guard = partition(&broker, "t", 0);
+        let root = guard.merkle_root().unwrap().unwrap();
+        for offset in 0..30 {
+            let record = guard.read(offset).unwrap().unwrap();
+            let proof = guard.proof(offset).unwrap().unwrap();
+            assert!(proof.proves(&record.hash(), &root), "byte {position}, offset {offset}");
+        }
+    }
+}
+
+#[test]
+fn damaged_or_missing_indexes_only_cost_time() {
+    let damages: [fn(&Path); 4] = [
+        |path| fs::remove_file(path).unwrap(),
+        |path| fs::write(path, []).unwrap(),
+        |path| flip_bit(path, fs::read(path).unwrap().len() / 2),
+        |path| fs::write(path, vec![0xff; 5000]).unwrap(),
+    ];
+    for damage in damages {
+        let dir = scratch();
+        closed_log(dir.path());
+        let indexes = files(dir.path(), ".idx");
+        assert!(indexes.len() >= 2, "{indexes:?}");
+        indexes.iter().for_each(|path| damage(path));
+        for _ in 0..2 {
+            let broker = Broker::open(small(dir.path())).unwrap();
+            for offset in (0..30).rev() {
+                let record = partition(&broker, "t", 1).read(offset).unwrap().unwrap();
+                assert_eq!(record.value, value(2 * usize::try_from(offset).unwrap() + 1));
+            }
+        }
+    }
+}
+
+#[test]
+fn an_index_of_another_segment_is_not_believed() {
+    let dir = scratch();
+    closed_log(dir.path());
+    let indexes = files(dir.path(), ".idx");
+    fs::copy(&indexes[0], indexes.last().unwrap()).unwrap();
+    let broker = Broker::open(small(dir.path())).unwrap();
+    assert_eq!(partition(&broker, "t", 1).read(29).unwrap().unwrap().value, value(59));
+    assert_eq!(read_past_damage(&broker).0.len(), RECORDS);
+}
+
+#[test]
+fn a_segment_in_the_place_of_another_is_not_believed() {
+    let dir = scratch();
+    closed_log(dir.path());
+    let (of_0, of_1) = (log_with(dir.path(), &value(0)), log_with(dir.path(), &value(1)));
+    fs::copy(of_0, of_1).unwrap();
+    let broker = Broker::open(small(dir.path())).unwrap();
+    assert_eq!(corruption(partition(&broker, "t", 1).read(0)).offset, Some(0));
+    assert_eq!(partition(&broker, "t", 0).read(0).unwrap().unwrap().value, value(0));
+}
+
+#[test]
+fn damage_in_a_compressed_block_takes_that_block_alone() {
+    let dir = scratch();
+    let config = || BrokerConfig { compression: Compression::Lz4, ..BrokerConfig::new(dir.path()) };
+    let sizes = {
+        let broker = Broker::open(config()).unwrap();
+        let producer = Broker::producer(&broker);
+        (0..5u64)
+            .map(|batch| {
+                let text = |n| format!("{batch} {n} {}", "text ".repeat(40));
+                let records: Vec<_> = (0..20).map(|n| keyless("t", text(n))).collect();
+                producer.send_batch(&records).unwrap();
+                broker.maintain().unwrap();
+                partition(&broker, "t", 0).next_offset()
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(sizes.last(), Some(&100));
+    let path = only_file(dir.path(), ".log");
+    flip_bit(&path, fs::read(&path).unwrap().len() / 2);
+    let broker = Broker::open(config()).unwrap();
+    let (read, damaged) = read_past_damage(&broker);
+    assert_eq!(damaged, (40..60).map(|offset| (0, offset)).collect::<Vec<_>>());
+    assert_eq!(read.len(), 80);
+}
