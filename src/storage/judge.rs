@@ -69,9 +69,6 @@ pub(crate) struct Findings {
     pub(crate) leftover_files: Vec<PathBuf>,
     /// Folders of topics that neither names.
     pub(crate) leftover_topics: Vec<PathBuf>,
-    /// Topics that the journal creates, by incarnation, with what was found of
-    /// them: replay goes on with these.
-    pub(crate) created: BTreeMap<u64, Arc<TopicLog>>,
     /// Above every incarnation in use or left over.
     pub(crate) next_incarnation: u64,
 }
