@@ -194,7 +194,8 @@ impl Broker {
         self.store.check_open()?;
         self.store.flush();
         self.store.latch.check()?;
-        self.store.checkpoint_now(&mut lock(&self.store.writer))
+        let checkpoint = self.store.checkpoint_now(&mut lock(&self.store.writer));
+        checkpoint.map_err(|error| self.store.latch.told(error))
     }
 
     /// Commits what is pending and closes the log, so that the next open has

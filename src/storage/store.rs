@@ -143,6 +143,7 @@ impl Store {
         match self.commit_block(writer, draft) {
             Ok(()) => outcomes,
             Err(error) => {
+                let error = self.latch.told(error);
                 let failed = |outcome: Result<Outcome>| outcome.and(Err(error.clone()));
                 outcomes.into_iter().map(failed).collect()
             }
@@ -168,7 +169,8 @@ impl Store {
         self.flush();
         let closed = {
             let mut writer = lock(&self.writer);
-            self.latch.check().and_then(|()| self.close_cleanly(&mut writer))
+            let closed = self.latch.check().and_then(|()| self.close_cleanly(&mut writer));
+            closed.map_err(|error| self.latch.told(error))
         };
         self.pool.close();
         self.appended.notify();
