@@ -266,7 +266,7 @@ impl PartitionLog {
         let start = view.segments.first().map(|segment| segment.base_range.clone());
         let mut range = start.unwrap_or_default();
         let first_offset = range.size();
-        self.hashes.file.ensure_exists()?;
+        self.ensure_hashes_exist()?;
         self.write_peaks(&range)?;
         let mut hasher = super::canonical::RecordHasher::default();
         let mut slots = Vec::new();
@@ -377,9 +377,7 @@ impl Head {
         let allocated = if let Some(allocated) = self.hashes_allocated {
             allocated
         } else {
-            if file.ensure_exists()? {
-                log.sync_dir()?;
-            }
+            log.ensure_hashes_exist()?;
             file.len()?
         };
         self.hashes_allocated = Some(allocated);
@@ -461,6 +459,17 @@ impl PartitionLog {
             head.hashes_allocated = Some(hashes_len);
         }
         Ok(())
+    }
+
+    /// Creates the file of stored hashes if it is not there, its name durable.
+    fn ensure_hashes_exist(&self) -> Result<()> {
+        if !self.hashes.file.ensure_exists()? {
+            return Ok(());
+        }
+        // The cache may show the name for good and the disk never have it. Taken
+        // back, it is made anew once the log is reopened.
+        let path = self.hashes.file.path();
+        self.sync_dir().inspect_err(|_| drop(self.pool.file_system().remove_file(path)))
     }
 
     /// Makes the names in the partition's folder durable. A failure latches:
