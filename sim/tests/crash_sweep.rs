@@ -7,7 +7,6 @@
 #[allow(dead_code, reason = "each test uses a part of it")]
 mod support;
 
-
 use merkql_sim::disk::{CrashPhase, CrashPoint, IoEvent};
 use merkql_sim::fault::OpKind;
 use merkql_sim::profile::Profile;
@@ -75,7 +74,8 @@ fn sweep_point(seed: u64, steps: &[Step], event: &IoEvent, draws: u64, tally: &m
             let draws = if matches!(death, Death::Kill) { 1 } else { draws };
             for draw in 0..draws {
                 let case = Case { seed, point, death, draw };
-                let mut random = stream(seed ^ (change << 20) ^ draw, &format!("{phase:?}{death:?}"));
+                let mut random =
+                    stream(seed ^ (change << 20) ^ draw, &format!("{phase:?}{death:?}"));
                 let fork = world.fork(random.random());
                 let survivors = die(&fork.disk, death, &mut random);
                 tally.survivors_kept += survivors.as_ref().map_or(0, |s| s.kept.len() as u64);

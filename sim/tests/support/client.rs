@@ -81,10 +81,10 @@ impl Client {
         self.world.clock.advance(Duration::from_millis(7));
         let broker = self.broker()?;
         match step {
-            Step::Create { name, .. } if self.model.topics.contains_key(*name) => Ok(()),
+            Step::Create { name, .. } if self.model.topics.contains_key(name) => Ok(()),
             Step::Create { name, partitions } => {
                 let topic = TopicModel { partitions: *partitions, retention: self.retention };
-                self.model.open_topic = Some(((*name).to_owned(), topic));
+                self.model.open_topic = Some((name.clone(), topic));
                 broker.create_topic(name, *partitions)?;
                 self.model.open_topic = None;
                 self.model.topic_created(name, topic);
@@ -148,8 +148,7 @@ impl Client {
         self.model.open_units.remove(0);
         let same = records.len() == answer.len()
             && records.iter().zip(&answer).all(|(sent, stored)| {
-                (&sent.topic, &sent.key, &sent.value)
-                    == (&stored.topic, &stored.key, &stored.value)
+                (&sent.topic, &sent.key, &sent.value) == (&stored.topic, &stored.key, &stored.value)
             });
         if !same {
             return wrong(format!("{records:?} was answered {answer:?}"));

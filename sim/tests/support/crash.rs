@@ -101,6 +101,8 @@ pub(crate) fn recover_and_judge(
     let mut client = Client::new(world.clone(), random.random());
     client.model = model.clone();
     let more: Vec<Step> = workload(random.random(), 0).into_iter().rev().take(4).rev().collect();
+    let name = format!("topic-{}", model.topics.len());
+    client.run(&[Step::Create { name, partitions: 2 }]).map_err(|t| format!("a topic: {t:?}"))?;
     let more: Vec<Step> = more.into_iter().filter(|step| fits(step, &client.model)).collect();
     client.run(&renamed(more)).map_err(|trouble| format!("working on: {trouble:?}"))?;
     world.disk.power_cut(&Survivors::none());
@@ -152,4 +154,3 @@ pub(crate) fn operations(seed: u64, steps: &[Step]) -> Vec<IoEvent> {
 pub(crate) fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
-

@@ -47,7 +47,10 @@ fn judge_topics(broker: &BrokerRef, model: &mut Model) -> Verdict {
 }
 
 /// Checks the acknowledged records; returns those behind them.
-fn judge_records(broker: &BrokerRef, model: &Model) -> Result<BTreeMap<Place, Vec<Record>>, String> {
+fn judge_records(
+    broker: &BrokerRef,
+    model: &Model,
+) -> Result<BTreeMap<Place, Vec<Record>>, String> {
     let mut behind = BTreeMap::new();
     for (place, log) in &model.logs {
         let topic = broker.topic(&place.0).ok_or("a topic is gone")?;
@@ -169,7 +172,8 @@ fn judge_trees(broker: &BrokerRef, model: &Model) -> Verdict {
         for offset in [0, size as u64 / 2, size as u64 - 1] {
             let proof = partition.proof(offset).map_err(failed("proof"))?;
             let record = log.records.get(usize::try_from(offset).unwrap_or(usize::MAX));
-            let proves = proof.zip(record).is_some_and(|(p, record)| p.proves(&record.hash(), &root));
+            let proves =
+                proof.zip(record).is_some_and(|(p, record)| p.proves(&record.hash(), &root));
             if !proves {
                 return Err(format!("{place:?}: no proof of {offset}"));
             }

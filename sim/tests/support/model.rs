@@ -67,7 +67,11 @@ pub(crate) struct Model {
 
 impl Model {
     /// Notes that a unit is stored, as these records.
-    pub(crate) fn stored(&mut self, records: Vec<Record>, sent: Option<(u64, u64)>) -> Result<(), String> {
+    pub(crate) fn stored(
+        &mut self,
+        records: Vec<Record>,
+        sent: Option<(u64, u64)>,
+    ) -> Result<(), String> {
         for record in records {
             let log = self.logs.entry((record.topic.clone(), record.partition)).or_default();
             if record.offset != log.records.len() as u64 {

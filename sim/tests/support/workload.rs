@@ -7,22 +7,34 @@ use rand::RngExt;
 /// One thing that the client does.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
-    Create { name: &'static str, partitions: u32 },
+    Create {
+        name: String,
+        partitions: u32,
+    },
     /// A batch, in one call.
     Send(Vec<ProducerRecord>),
     /// Several sends that are handed over first, and then waited for.
     Together(Vec<Vec<ProducerRecord>>),
     /// A batch under the next sequence of an id.
-    Idempotent { id: u64, records: Vec<ProducerRecord> },
+    Idempotent {
+        id: u64,
+        records: Vec<ProducerRecord>,
+    },
     /// The last idempotent batch of an id, once more.
-    Repeat { id: u64 },
+    Repeat {
+        id: u64,
+    },
     /// The group reads a little, and commits.
-    Consume { group: &'static str },
+    Consume {
+        group: &'static str,
+    },
     /// The auditor takes the roots and a proof of every partition.
     Audit,
     Maintain,
     /// Closes, and opens with this retention for topics to come.
-    Reopen { retention: Option<u64> },
+    Reopen {
+        retention: Option<u64>,
+    },
     /// Drops the broker, and opens.
     DropAndOpen,
 }
@@ -99,15 +111,15 @@ impl Maker {
 pub(crate) fn workload(seed: u64, len: usize) -> Vec<Step> {
     let mut maker = Maker { random: stream(seed, "workload"), unit: 0, topics: 1 };
     let (orders, audit, recent) = (TOPICS[0], TOPICS[1], TOPICS[2]);
-    let mut steps = vec![Step::Create { name: orders.0, partitions: orders.1 }];
+    let mut steps = vec![Step::Create { name: orders.0.to_owned(), partitions: orders.1 }];
     steps.push(Step::Send(maker.batch()));
-    steps.push(Step::Create { name: audit.0, partitions: audit.1 });
+    steps.push(Step::Create { name: audit.0.to_owned(), partitions: audit.1 });
     maker.topics = 2;
     steps.push(Step::Idempotent { id: 1, records: maker.batch() });
     steps.push(Step::Consume { group: "billing" });
     steps.push(Step::Audit);
     steps.push(Step::Reopen { retention: Some(RECENT_RECORDS) });
-    steps.push(Step::Create { name: recent.0, partitions: recent.1 });
+    steps.push(Step::Create { name: recent.0.to_owned(), partitions: recent.1 });
     maker.topics = 3;
     for _ in 0..3 {
         steps.push(Step::Send(maker.records(5, Some(recent.0))));
