@@ -172,7 +172,10 @@ fn read_block(
     }
     let mut bytes = vec![0; usize::try_from(len).map_err(std::io::Error::other)?];
     let read = read_up_to(file, &mut bytes, position)?;
-    if read < bytes.len() || !header.holds(crc, &bytes) {
+    // What was read first may have been wrong, and what the checksum covers is
+    // right: only the header that is part of it counts.
+    let same = BlockHeader::parse(&bytes).is_ok_and(|parsed| parsed == (header, crc));
+    if read < bytes.len() || !same || !header.holds(crc, &bytes) {
         return Ok(Err(NoBlock::Torn(header)));
     }
     bytes.truncate(BLOCK_HEADER_BYTES + header.body_len as usize);
@@ -293,12 +296,14 @@ impl ChainReader<'_> {
             let mut found = Vec::new();
             file.each_header(|position, header| {
                 if header.generation >= start.generation {
-                    found.push((position, header));
+                    found.push(position);
                 }
                 true
             })?;
-            for (position, header) in found {
-                if file.block_at(self.context, position)?.is_err() {
+            for position in found {
+                // The header of the look through counts for nothing by itself.
+                let Ok((header, _)) = file.block_at(self.context, position)? else { continue };
+                if header.generation < start.generation {
                     continue;
                 }
                 generation_max = generation_max.max(header.generation);
