@@ -3,6 +3,7 @@
 
 pub(crate) mod client;
 pub(crate) mod crash;
+pub(crate) mod damaged;
 pub(crate) mod judge;
 pub(crate) mod model;
 pub(crate) mod tree;
