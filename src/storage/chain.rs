@@ -164,7 +164,10 @@ fn read_block(
     }
     let mut bytes = vec![0; usize::try_from(len).map_err(std::io::Error::other)?];
     let read = read_up_to(file, &mut bytes, place.position)?;
-    if read < bytes.len() || !header.holds(place, crc, &bytes) {
+    // What was read first may have been wrong, and what the checksum covers is
+    // right: only the header that is part of it counts.
+    let same = BlockHeader::parse(&bytes).is_ok_and(|parsed| parsed == (header, crc));
+    if read < bytes.len() || !same || !header.holds(place, crc, &bytes) {
         return Ok(Err(NoBlock::Torn(header)));
     }
     bytes.truncate(BLOCK_HEADER_BYTES + header.body_len as usize);
@@ -307,12 +310,14 @@ impl ChainReader<'_> {
             let mut found = Vec::new();
             each_header(self.context, *number, *len, |position, header| {
                 if header.generation >= start.generation && !self.covers(*number, position) {
-                    found.push((position, header));
+                    found.push(position);
                 }
                 true
             })?;
-            for (position, header) in found {
-                if self.block_at(*number, position)?.is_err() {
+            for position in found {
+                // The header of the look through counts for nothing by itself.
+                let Ok((header, _)) = self.block_at(*number, position)? else { continue };
+                if header.generation < start.generation {
                     continue;
                 }
                 generation_max = generation_max.max(header.generation);

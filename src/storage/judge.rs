@@ -17,6 +17,7 @@ use super::partition::{HASHES_FILE, PartitionContext, PartitionLog, topic_dir_na
 use super::segment::{Segment, parse_segment_file_name};
 use super::tables::{Tables, TopicLog, empty_topic};
 use crate::env::EntryKind;
+use crate::env::exact::read_up_to;
 use crate::error::{Error, IoContext, Result};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -293,7 +294,7 @@ fn find_record(
     while position.saturating_add(FRAME_HEADER_BYTES as u64) <= end {
         let wanted = usize::try_from(end - position).unwrap_or(SCAN_BYTES).min(SCAN_BYTES);
         buffer.resize(wanted, 0);
-        let read = file.read_up_to(&mut buffer, position)?;
+        let read = read_readable(file, &mut buffer, position)?;
         let Some(last) = read.checked_sub(FRAME_HEADER_BYTES) else { break };
         let mut start = 0;
         while start <= last {
@@ -326,8 +327,34 @@ fn frame_at(
         return Ok(false);
     }
     let mut frame = vec![0; header.frame_len()];
-    file.read_exact(&mut frame, position)?;
-    Ok(Frame::parse(seed, &frame).is_some())
+    let read = read_readable(file, &mut frame, position)?;
+    Ok(read == frame.len() && Frame::parse(seed, &frame).is_some())
+}
+
+/// Reads as [`PooledFile::read_up_to`] does, but where the disk refuses a sector
+/// even through a fresh handle, zeroes stand for it: nothing can be concluded
+/// from it, and replay or a reader will find out whether it is needed.
+fn read_readable(file: &Arc<PooledFile>, buf: &mut [u8], position: u64) -> Result<usize> {
+    const SECTOR_BYTES: usize = 512;
+    let unreadable = |error: &Error| matches!(error, Error::Io { operation: "read", .. });
+    match file.read_up_to(buf, position) {
+        Err(error) if unreadable(&error) => {}
+        read => return read,
+    }
+    let fresh = file.fresh_handle()?;
+    let mut filled = 0;
+    for (sector, at) in buf.chunks_mut(SECTOR_BYTES).zip((position..).step_by(SECTOR_BYTES)) {
+        let Ok(read) = read_up_to(&*fresh, sector, at) else {
+            sector.fill(0);
+            filled += sector.len();
+            continue;
+        };
+        filled += read;
+        if read < sector.len() {
+            break;
+        }
+    }
+    Ok(filled)
 }
 
 /// Finds folders of topics that neither manifest nor journal names. One of an

@@ -21,6 +21,18 @@ impl Latch {
         LatchGuard { latch: self, reason }
     }
 
+    /// The error that a caller is told of. Some promise that nothing was changed,
+    /// which does not hold any more once the failure has latched the log: a
+    /// handle or space may have run out behind the commit point.
+    pub(crate) fn told(&self, error: Error) -> Error {
+        match error {
+            Error::DiskFull { .. } | Error::TooManyOpenFiles { .. } => {
+                self.check().err().unwrap_or(error)
+            }
+            error => error,
+        }
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
         match self.0.get() {
             None => Ok(()),

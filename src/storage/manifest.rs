@@ -95,6 +95,16 @@ pub(crate) enum SlotContent {
 }
 
 impl Manifest {
+    /// Whether this is the state that a log is created with.
+    pub(crate) fn is_initial(&self) -> bool {
+        let JournalStart { file, position, generation, sequence, .. } = self.start;
+        (file, position, generation, sequence) == (1, 0, 1, 1)
+            && self.next_incarnation == 1
+            && self.topics.is_empty()
+            && self.groups.is_empty()
+            && self.producers == Producers::default()
+    }
+
     /// The bytes of a slot.
     pub(crate) fn encode_slot(&self, checkpoint: u64) -> Vec<u8> {
         let mut bytes = Vec::new();

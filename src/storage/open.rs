@@ -63,8 +63,12 @@ impl Opener {
         let mut slots =
             Slots::new(&self.dir, Arc::clone(&self.env.file_system), Arc::clone(&self.latch));
         match slots.read()? {
+            Some(found) if self.is_unused(&found.manifest, &entries)? => {
+                self.env.probe.mark("creation.begun_again");
+                self.create(&entries, lock)
+            }
             Some(found) => self.load(slots, &found, lock),
-            None if self.is_unfinished(&entries)? => self.create(slots, &entries, lock),
+            None if self.is_unfinished(&entries)? => self.create(&entries, lock),
             None => Err(self.no_manifest(&entries)),
         }
     }
@@ -119,6 +123,27 @@ impl Opener {
         Ok(!has(JOURNAL_DIR) || !holds_any_block(&self.journal_context(UNKNOWN_LOG_ID))?)
     }
 
+    /// Whether nothing was ever acknowledged here. Creation may then have ended
+    /// at any point, with anything of it in the cache alone: a kill before a
+    /// sync, or a failed one, leaves a directory that looks whole and is not. So
+    /// it is made again, which puts all of it on the disk.
+    fn is_unused(&self, manifest: &Manifest, entries: &[DirEntry]) -> Result<bool> {
+        let topics_dir = self.dir.join(TOPICS_DIR);
+        let no_topics = match self.env.file_system.list(&topics_dir) {
+            Err(error) if error.kind() == ErrorKind::NotFound => true,
+            listed => listed.at("list", &topics_dir)?.is_empty(),
+        };
+        let has = |name: &str| entries.iter().any(|entry| entry.name == name);
+        let [_, second_slot] = SLOT_NAMES;
+        let no_blocks = if has(JOURNAL_DIR) {
+            !holds_any_block(&self.journal_context(UNKNOWN_LOG_ID))?
+        } else {
+            // Gone while creation began again, which removes slot b before.
+            !has(second_slot)
+        };
+        Ok(manifest.is_initial() && no_topics && no_blocks)
+    }
+
     fn no_manifest(&self, entries: &[DirEntry]) -> Error {
         let slots =
             entries.iter().filter(|entry| SLOT_NAMES.contains(&entry.name.as_str())).count();
@@ -164,9 +189,12 @@ impl Opener {
 
     /// Makes a new log: journal and slot a with their names, then slot b, then
     /// the topics' folder, so that an unfinished creation can be told.
-    fn create(&self, mut slots: Slots, entries: &[DirEntry], lock: Box<dyn Lock>) -> Result<Store> {
+    fn create(&self, entries: &[DirEntry], lock: Box<dyn Lock>) -> Result<Store> {
         let file_system = &self.env.file_system;
+        self.sync_folders_above()?;
         self.clear_unfinished(entries)?;
+        let mut slots =
+            Slots::new(&self.dir, Arc::clone(&self.env.file_system), Arc::clone(&self.latch));
         let mut log_id = [0; 16];
         self.env.entropy.fill(&mut log_id).at("draw random bytes for", &self.dir)?;
         let journal_dir = self.dir.join(JOURNAL_DIR);
@@ -180,7 +208,6 @@ impl Opener {
             groups: BTreeMap::new(),
             producers: std::iter::empty().collect(),
         };
-        self.sync_ancestors()?;
         slots.create(0, &manifest)?;
         slots.create(1, &manifest)?;
         let topics_dir = self.dir.join(TOPICS_DIR);
@@ -197,6 +224,20 @@ impl Opener {
     fn clear_unfinished(&self, entries: &[DirEntry]) -> Result<()> {
         let file_system = &self.env.file_system;
         let begun = |name: &str| entries.iter().any(|entry| entry.name == name);
+        // In the reverse order of their creation, so that what a power cut
+        // leaves of the removal is an unfinished creation too.
+        let [_, second_slot] = SLOT_NAMES;
+        if begun(TOPICS_DIR) {
+            let path = self.dir.join(TOPICS_DIR);
+            file_system.remove_dir(&path).at("remove", &path)?;
+        }
+        if begun(second_slot) {
+            let path = self.dir.join(second_slot);
+            file_system.remove_file(&path).at("remove", &path)?;
+        }
+        if begun(TOPICS_DIR) || begun(second_slot) {
+            file_system.sync_dir(&self.dir).at("sync", &self.dir)?;
+        }
         if begun(SLOT_NAMES[0]) {
             let path = self.dir.join(SLOT_NAMES[0]);
             file_system.remove_file(&path).at("remove", &path)?;
@@ -207,6 +248,7 @@ impl Opener {
                 let path = journal_dir.join(&file.name);
                 file_system.remove_file(&path).at("remove", &path)?;
             }
+            file_system.remove_dir(&journal_dir).at("remove", &journal_dir)?;
         }
         Ok(())
     }
@@ -261,14 +303,16 @@ impl Opener {
         Store::new(self.env.clone(), context, Arc::clone(&self.latch), tables, writer, lock)
     }
 
-    /// Makes the names of the new log's folders durable, up to the root: a crash
-    /// may have left some of them that no earlier attempt synced.
-    fn sync_ancestors(&self) -> Result<()> {
-        for folder in self.dir.ancestors().skip(1) {
+    /// Makes the names of all folders above durable: an earlier attempt may have
+    /// created them and not come to it.
+    fn sync_folders_above(&self) -> Result<()> {
+        let file_system = &self.env.file_system;
+        for folder in self.data_dir.ancestors() {
             let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-            match self.env.file_system.sync_dir(folder) {
-                // Where we may not look, we made nothing.
-                Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
+            match file_system.sync_dir(folder) {
+                // A folder that we may not read is not one that we made.
+                Err(error)
+                    if error.kind() == ErrorKind::PermissionDenied && folder != self.data_dir => {}
                 synced => synced.at("sync", folder)?,
             }
         }
@@ -282,7 +326,10 @@ impl Opener {
             Ok(()) => {
                 let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
                 let parent = parent.unwrap_or(Path::new("."));
-                file_system.sync_dir(parent).at("sync", parent)
+                let synced = file_system.sync_dir(parent).at("sync", parent);
+                // The cache may show the name for good and the disk never have
+                // it. Taken back, it is made anew by the next attempt.
+                synced.inspect_err(|_| drop(file_system.remove_dir(dir)))
             }
             Err(error) if error.kind() == ErrorKind::AlreadyExists => self.require_dir(dir),
             Err(error) if error.kind() == ErrorKind::NotFound => match dir.parent() {

@@ -271,9 +271,7 @@ impl PartitionLog {
             let reason = "the records do not hash to the tree of the manifest";
             return Err(Error::corrupt(self.hashes.file.path(), 0, reason));
         }
-        if self.hashes.file.ensure_exists()? {
-            self.sync_dir()?;
-        }
+        self.ensure_hashes_exist()?;
         self.write_peaks(&start)?;
         let write =
             &mut |size, slots: &[u8]| self.hashes.file.write_derived(slots, hashes_len(size));
@@ -392,9 +390,7 @@ impl Head {
         let allocated = if let Some(allocated) = self.hashes_allocated {
             allocated
         } else {
-            if file.ensure_exists()? {
-                log.sync_dir()?;
-            }
+            log.ensure_hashes_exist()?;
             file.len()?
         };
         self.hashes_allocated = Some(allocated);
@@ -454,6 +450,17 @@ impl PartitionLog {
             head.hashes_allocated = Some(hashes_len);
         }
         Ok(())
+    }
+
+    /// Creates the file of stored hashes if it is not there, its name durable.
+    fn ensure_hashes_exist(&self) -> Result<()> {
+        if !self.hashes.file.ensure_exists()? {
+            return Ok(());
+        }
+        // The cache may show the name for good and the disk never have it. Taken
+        // back, it is made anew once the log is reopened.
+        let path = self.hashes.file.path();
+        self.sync_dir().inspect_err(|_| drop(self.pool.file_system().remove_file(path)))
     }
 
     /// Makes the names in the partition's folder durable. A failure latches:

@@ -138,7 +138,12 @@ impl Slots {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let file = self.file_system.create_new(&path).at("create", &path)?;
                 let synced = self.file_system.sync_dir(&self.dir).at("sync", &self.dir);
-                synced.inspect_err(|error| self.latch.set(error))?;
+                synced.inspect_err(|error| {
+                    self.latch.set(error);
+                    // The cache may show the name for good and the disk never
+                    // have it. Taken back, it is made anew after reopening.
+                    drop(self.file_system.remove_file(&path));
+                })?;
                 Ok(file)
             }
             opened => opened.at("open", &path),

@@ -165,6 +165,7 @@ impl Store {
         match self.commit_block(writer, draft) {
             Ok(()) => outcomes,
             Err(error) => {
+                let error = self.latch.told(error);
                 let failed = |outcome: Result<Outcome>| outcome.and(Err(error.clone()));
                 outcomes.into_iter().map(failed).collect()
             }
@@ -186,7 +187,7 @@ impl Store {
         let guard = self.latch.guard("a checkpoint panicked");
         let done = self.checkpoint_now(&mut writer);
         guard.passed();
-        done
+        done.map_err(|error| self.latch.told(error))
     }
 
     /// Whether [`Store::close`] was called.
@@ -212,7 +213,9 @@ impl Store {
             let closed = self.latch.check().and_then(|()| self.close_if_whole(&mut writer));
             guard.passed();
             // What is dirty now stays so, and is recovered at the next open.
-            closed.inspect_err(|error| self.latch.set(error))
+            closed
+                .inspect_err(|error| self.latch.set(error))
+                .map_err(|error| self.latch.told(error))
         };
         self.pool.close();
         self.appended.notify();

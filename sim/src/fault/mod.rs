@@ -1,0 +1,18 @@
+//! Everything that can go wrong with a disk, each a kind of its own.
+//!
+//! Class R faults are what an honest disk does: the log recovers from them by
+//! itself and loses nothing it acknowledged. Class D faults are what a disk must
+//! not do: the log notices, serves nothing wrong and drops nothing in silence.
+//!
+//! A fault is armed by meaning ("the second sync of a journal file fails, its
+//! pages kept clean", [`Arm`]), fires when that operation comes, and *matters*
+//! once the program has met its effect: an error reached it, or it read what
+//! the fault had changed.
+
+mod kind;
+mod plan;
+
+pub use kind::{Class, FaultKind};
+pub use plan::{Arm, Counts, Fault, FaultId, LyingSync, OpKind, SyncFailure};
+
+pub(crate) use plan::FaultPlan;

@@ -1,0 +1,259 @@
+//! Damage every file of a log in every way, and open it: what is served is
+//! right, what is damaged is said to be, and what was not touched is there.
+
+#[allow(dead_code, reason = "each test uses a part of it")]
+mod support;
+
+use merkql::Error;
+use merkql_sim::disk::{Damage, Image};
+use merkql_sim::fault::{Arm, Fault, FaultKind, OpKind};
+use std::collections::BTreeMap;
+use support::World;
+use support::client::{Client, Trouble};
+use support::crash::{number, trace};
+use support::damaged::judge_damaged;
+use support::judge::judge;
+use support::model::{Model, Place};
+use support::workload::{Step, workload};
+
+/// What became of the faults of one kind.
+#[derive(Debug, Default)]
+struct Outcome {
+    refused: u64,
+    detected: u64,
+    unharmed: u64,
+}
+
+type Outcomes = BTreeMap<(FaultKind, &'static str), Outcome>;
+
+/// A log that was closed, or whose process was killed after its last answer.
+struct Subject {
+    world: World,
+    model: Model,
+    closed: bool,
+    /// The disk as it was in the middle of the work.
+    earlier: Image,
+}
+
+fn subject(seed: u64, closed: bool) -> Subject {
+    let world = World::new(seed);
+    let mut client = Client::new(world.clone(), seed);
+    let steps = workload(seed, 10);
+    let (first, second) = steps.split_at(steps.len() / 2);
+    client.run(first).unwrap();
+    let earlier = world.disk.image();
+    client.run(second).unwrap();
+    if closed {
+        client.let_go();
+    } else {
+        world.disk.kill();
+        client.let_go();
+    }
+    Subject { world, model: client.model, closed, earlier }
+}
+
+/// What a file is to the log.
+fn role(path: &str) -> &'static str {
+    match path.rsplit('/').next().unwrap_or_default() {
+        "hashes" => "hashes",
+        "LOCK" => "lock",
+        name if name.starts_with("manifest") => "manifest",
+        name if name.ends_with(".wal") => "journal",
+        name if name.ends_with(".idx") => "index",
+        _ => "segment",
+    }
+}
+
+/// The partition that a file belongs to.
+fn place_of(path: &str) -> Option<Place> {
+    let (_, rest) = path.split_once("/topics/")?;
+    let mut parts = rest.split('/');
+    let topic = parts.next()?.rsplit_once('.')?.0.to_owned();
+    Some((topic, parts.next()?.parse().ok()?))
+}
+
+fn damages(subject: &Subject, path: &str) -> Vec<Damage> {
+    let len = subject.world.disk.content(path).unwrap().len() as u64;
+    let mut damages = vec![Damage::Delete];
+    for position in (0..len).step_by(usize::try_from(len / 12).unwrap_or(0).max(37)) {
+        damages.push(Damage::FlipBit { position, bit: (position % 8).try_into().unwrap() });
+        let sector = position / 512 * 512;
+        damages.push(Damage::Cut { len: position });
+        damages.push(Damage::Zero { range: (sector, sector + 512) });
+        damages.push(Damage::Unreadable { range: (sector, sector + 512) });
+        damages.push(Damage::Garbage { range: (sector, sector + 512), seed: position });
+        damages.push(Damage::Hole { range: (position, position + 100) });
+        // Lengths, counts and offsets as large as they get.
+        let (bytes, kind) = (vec![0xFF; 8], FaultKind::HostileField);
+        damages.push(Damage::Overwrite { position, bytes, kind });
+    }
+    for other in subject.world.disk.files() {
+        if other != path && role(&other) == role(path) {
+            damages.push(Damage::Swap { with: other.clone() });
+            damages.push(Damage::Duplicate { to: other });
+        }
+    }
+    damages
+}
+
+/// Which partitions a damage touches.
+fn touched(path: &str, damage: &Damage) -> Vec<Place> {
+    let other = match damage {
+        Damage::Swap { with } => Some(with.as_str()),
+        Damage::Duplicate { to } => Some(to.as_str()),
+        _ => None,
+    };
+    [Some(path), other].into_iter().flatten().filter_map(place_of).collect()
+}
+
+/// Opens a damaged log and judges what it says.
+fn open_and_judge(
+    world: &World,
+    model: &Model,
+    touched: &[Place],
+    may_refuse: bool,
+    outcome: &mut Outcome,
+) -> Result<(), String> {
+    match world.open(None) {
+        Err(error @ (Error::Corrupt(_) | Error::Io { .. } | Error::UnsupportedVersion { .. })) => {
+            outcome.refused += 1;
+            if may_refuse { Ok(()) } else { Err(format!("the log refuses to open: {error}")) }
+        }
+        Err(error) => Err(format!("opening: {error:?}")),
+        Ok(broker) => {
+            let findings = judge_damaged(&broker, model, |place| touched.contains(place))?;
+            match findings.detected {
+                0 => outcome.unharmed += 1,
+                _ => outcome.detected += 1,
+            }
+            Ok(())
+        }
+    }
+}
+
+fn sweep_damage(subject: &Subject, outcomes: &mut Outcomes) {
+    for path in subject.world.disk.files() {
+        for damage in damages(subject, &path) {
+            let world = subject.world.fork(7);
+            world.disk.damage(&path, &damage).unwrap();
+            let touched = touched(&path, &damage);
+            // Only the journal and the manifest can close the whole log.
+            let may_refuse = matches!(role(&path), "journal" | "manifest");
+            let outcome = outcomes.entry((damage.kind(), role(&path))).or_default();
+            let judged = open_and_judge(&world, &subject.model, &touched, may_refuse, outcome);
+            if let Err(what) = judged {
+                panic!("{path}, {damage:?}, closed: {}: {what}", subject.closed);
+            }
+        }
+    }
+}
+
+#[test]
+fn damage_is_never_served_and_stays_where_it_is() {
+    let mut outcomes = Outcomes::new();
+    for seed in 1..=number("MERKQL_SWEEP_SEEDS").unwrap_or(1) {
+        for closed in [true, false] {
+            sweep_damage(&subject(seed, closed), &mut outcomes);
+        }
+    }
+    for (kind, outcome) in &outcomes {
+        println!("{kind:?}: {outcome:?}");
+    }
+}
+
+#[test]
+fn a_file_that_is_rolled_back_is_noticed_or_healed() {
+    let mut outcomes = Outcomes::new();
+    for seed in 1..=number("MERKQL_SWEEP_SEEDS").unwrap_or(2) {
+        for closed in [true, false] {
+            let subject = subject(seed, closed);
+            for path in subject.world.disk.files() {
+                let world = subject.world.fork(7);
+                if world.disk.roll_back_file(&subject.earlier, &path).is_err() {
+                    continue;
+                }
+                let touched: Vec<Place> = place_of(&path).into_iter().collect();
+                let may_refuse = matches!(role(&path), "journal" | "manifest");
+                let outcome = outcomes.entry((FaultKind::FileRollback, role(&path))).or_default();
+                open_and_judge(&world, &subject.model, &touched, may_refuse, outcome)
+                    .unwrap_or_else(|what| panic!("{path} rolled back, closed: {closed}: {what}"));
+            }
+        }
+    }
+    println!("{outcomes:?}");
+}
+
+#[test]
+fn a_read_that_is_wrong_once_is_made_again() {
+    for seed in 1..=number("MERKQL_SWEEP_SEEDS").unwrap_or(1) {
+        for closed in [true, false] {
+            let subject = subject(seed, closed);
+            let count = |world: &World, model: &mut Model| {
+                world.disk.record_trace();
+                let broker = world.open(None)?;
+                let judged = judge(&broker, model);
+                let events = world.disk.take_trace();
+                let reads = events.iter().filter(|event| event.on == OpKind::ReadAt);
+                Ok::<_, Error>((reads.cloned().collect::<Vec<_>>(), judged))
+            };
+            let (reads, judged) =
+                count(&subject.world.fork(7), &mut subject.model.clone()).unwrap();
+            judged.unwrap();
+            for (skip, event) in (0..).zip(&reads) {
+                for bit in [3, 8 * 17 + 1, u64::MAX / 3] {
+                    let world = subject.world.fork(7);
+                    let fault = Fault::ReadWrongOnce { bit };
+                    world.disk.arm(Arm::nth(fault, OpKind::ReadAt, "*", skip)).unwrap();
+                    let label = format!("seed {seed}, closed {closed}, bit {bit} of {event}");
+                    let (_, judged) = count(&world, &mut subject.model.clone())
+                        .unwrap_or_else(|error| panic!("{label}: {error}"));
+                    judged.unwrap_or_else(|what| panic!("{label}: {what}"));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_misdirected_write_is_noticed_or_healed() {
+    for seed in 1..=number("MERKQL_SWEEP_SEEDS").unwrap_or(1) {
+        let steps: Vec<Step> = workload(seed, 6);
+        let writes: Vec<_> =
+            trace(seed, &steps).into_iter().filter(|event| event.on == OpKind::WriteAt).collect();
+        for (skip, event) in (0..).zip(&writes) {
+            for astray in [0, event.position + 512, event.position + 4096] {
+                if astray == event.position {
+                    continue;
+                }
+                let world = World::new(seed);
+                let fault = Fault::MisdirectedWrite { path: None, position: astray };
+                world.disk.arm(Arm::nth(fault, OpKind::WriteAt, "*", skip)).unwrap();
+                let label = format!("seed {seed}, to {astray}: {event}");
+                let mut client = Client::new(world.clone(), seed);
+                match client.run(&steps) {
+                    // Damage that was met while the log was open.
+                    Err(Trouble::Refused(
+                        Error::Corrupt(_) | Error::NeedsReopen { .. } | Error::Io { .. },
+                    ))
+                    | Ok(()) => {}
+                    Err(trouble) => panic!("{label}: {trouble:?}"),
+                }
+                world.disk.kill();
+                client.let_go();
+                let Ok(broker) = world.open(None) else { continue };
+                // What had no answer may be there.
+                let clear = client.model.open_units.is_empty()
+                    && client.model.open_topic.is_none()
+                    && client.model.open_commit.is_none();
+                if clear {
+                    let touched = place_of(&event.path);
+                    let all = touched.is_none();
+                    judge_damaged(&broker, &client.model, |place| {
+                        all || touched.as_ref() == Some(place)
+                    })
+                    .unwrap_or_else(|what| panic!("{label}: {what}"));
+                }
+            }
+        }
+    }
+}
