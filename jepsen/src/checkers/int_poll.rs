@@ -1,0 +1,25 @@
+#![doc = include_str!("../../anomalies/int-poll-skip.md")]
+#![doc = ""]
+#![doc = include_str!("../../anomalies/int-nonmonotonic-poll.md")]
+
+use super::{Findings, skipped};
+use crate::analysis::{Analysis, Reason, steps};
+use crate::anomaly::Name;
+
+/// Looks at every two records of a key that one operation polled one after the other.
+pub(super) fn check(analysis: &Analysis<'_>, findings: &mut Findings<'_, '_>) {
+    steps(analysis.history, &analysis.effects, |step| {
+        let distance = analysis.logs.distance(step.from.record, step.to.record);
+        if !step.within_one() || distance == 1 {
+            return;
+        }
+        let name = if distance > 1 { Name::IntPollSkip } else { Name::IntNonmonotonicPoll };
+        if step.rebalanced {
+            findings.excuse(name, Reason::Told);
+        } else if distance > 1 {
+            skipped::report(analysis, findings, name, &step);
+        } else {
+            skipped::report_backwards(analysis, findings, name, &step);
+        }
+    });
+}

@@ -1,0 +1,200 @@
+//! The command: its verdicts, its exit status, and that what it tells a stranger is true.
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use merkql_jepsen::Name;
+use merkql_jepsen::generate::{Options, clean};
+use merkql_jepsen::notation::Format;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const HELP_EXAMPLE: &str = include_str!("../src/bin/merkql-jepsen/example.jsonl");
+
+fn run(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_merkql-jepsen")).args(args).output().expect("the command runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("the command writes text")
+}
+
+/// A folder with a file in it.
+fn file(name: &str, content: impl AsRef<[u8]>) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join(name);
+    fs::write(&path, content).expect("a file");
+    (folder, path)
+}
+
+fn path(path: &std::path::Path) -> &str {
+    path.to_str().expect("a path that is text")
+}
+
+#[test]
+fn a_clean_history_is_valid_in_both_notations() {
+    let history = clean(&Options { operations: 300, ..Options::default() });
+    for (name, format) in [("clean.jsonl", Format::JsonLines), ("clean.edn", Format::Edn)] {
+        let mut content = Vec::new();
+        history.write(&mut content, format).expect("writing to memory");
+        let (_folder, history) = file(name, content);
+        let output = run(&["check", path(&history)]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        assert!(text(&output.stdout).contains("valid: 3"), "{}", text(&output.stdout));
+    }
+}
+
+#[test]
+fn the_example_in_the_help_has_the_verdict_that_the_help_shows() {
+    let help = text(&run(&["--help"]).stdout);
+    assert!(help.contains(HELP_EXAMPLE.trim_end()));
+    let (_folder, history) = file("example.jsonl", HELP_EXAMPLE);
+    let output = run(&["check", path(&history)]);
+    assert_eq!(output.status.code(), Some(1));
+    let verdict = text(&output.stdout);
+    assert!(help.contains(verdict.trim_end()), "{verdict}");
+}
+
+#[test]
+fn the_verdict_in_json_has_its_promised_shape() {
+    let (_folder, history) = file("example.jsonl", HELP_EXAMPLE);
+    let output = run(&["check", path(&history), "--json", "-"]);
+    assert_eq!(output.status.code(), Some(1));
+    let verdict: Value = serde_json::from_slice(&output.stdout).expect("nothing but JSON");
+    let unseen = json!({
+        "sentence": "1 acknowledged record was never polled from key 1: \"b\" (operation 3)",
+        "key": 1, "offsets": [1], "values": ["b"], "operations": [3],
+    });
+    let backwards = json!({
+        "sentence": "process 1 left key 1 at \"a\" (operation 7) and went on at \"a\" (operation 9), which doesn't come after it",
+        "key": 1, "offsets": [0, 0], "values": ["a", "a"], "operations": [7, 9],
+    });
+    let expected = json!({
+        "valid": false, "operations": 10, "excused": {},
+        "anomalies": {"unseen": [unseen], "nonmonotonic-poll": [backwards]},
+    });
+    assert_eq!(verdict, expected);
+}
+
+#[test]
+fn json_may_go_to_a_file_beside_the_report() {
+    let (folder, history) = file("example.jsonl", HELP_EXAMPLE);
+    let verdict = folder.path().join("verdict.json");
+    let output = run(&["check", path(&history), "--json", path(&verdict)]);
+    assert!(text(&output.stdout).contains("INVALID"));
+    let verdict: Value =
+        serde_json::from_slice(&fs::read(verdict).expect("the file is there")).expect("JSON");
+    assert_eq!(verdict["valid"], json!(false));
+}
+
+#[test]
+fn only_some_anomalies_are_judged_on_request() {
+    let (_folder, history) = file("example.jsonl", HELP_EXAMPLE);
+    let only = |names: &str| run(&["check", path(&history), "--only", names]);
+    assert_eq!(only("poll-skip,lost-write").status.code(), Some(0));
+    assert_eq!(only("poll-skip,unseen").status.code(), Some(1));
+    assert!(!text(&only("unseen").stdout).contains("nonmonotonic-poll"));
+    let unknown = only("no-such-thing");
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(text(&unknown.stderr).contains("no anomaly is named"), "{}", text(&unknown.stderr));
+}
+
+#[test]
+fn what_cannot_be_read_is_status_2_with_its_place() {
+    let (_folder, history) = file(
+        "bad.jsonl",
+        "{\"process\":0,\"type\":\"ok\",\"f\":\"poll\"}\n{\"process\":0,\"type\":\"maybe\"}\n",
+    );
+    let output = run(&["check", path(&history)]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        text(&output.stderr).contains("line 2, column 21: expected invoke, ok, fail or info"),
+        "{}",
+        text(&output.stderr)
+    );
+    let missing = run(&["check", "/no/such/history.jsonl"]);
+    assert_eq!(missing.status.code(), Some(2));
+    assert!(text(&missing.stderr).contains("/no/such/history.jsonl"));
+}
+
+#[test]
+fn the_notation_is_known_by_extension_then_by_content_and_can_be_said() {
+    let edn = "{:process 0, :type :ok, :f :poll, :value [[:poll {}]]}\n";
+    let (_folder, unnamed) = file("history", edn);
+    assert_eq!(run(&["check", path(&unnamed)]).status.code(), Some(0));
+    assert_eq!(run(&["check", path(&unnamed), "--format", "jsonl"]).status.code(), Some(2));
+    let (_folder, misnamed) = file("history.jsonl", edn);
+    assert_eq!(run(&["check", path(&misnamed)]).status.code(), Some(2));
+    assert_eq!(run(&["check", path(&misnamed), "--format", "edn"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_history_may_come_from_standard_input() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_merkql-jepsen"))
+        .args(["check", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the command runs");
+    child.stdin.take().expect("its input").write_all(HELP_EXAMPLE.as_bytes()).expect("it reads");
+    assert_eq!(child.wait_with_output().expect("it ends").status.code(), Some(1));
+}
+
+#[test]
+fn converting_there_and_back_gives_the_same_history() {
+    let history = clean(&Options { seed: 3, operations: 400, ..Options::default() });
+    let mut content = Vec::new();
+    history.write(&mut content, Format::JsonLines).expect("writing to memory");
+    let (folder, original) = file("history.jsonl", &content);
+    let converted = folder.path().join("history.edn");
+    let there = run(&["convert", path(&original), "--output", path(&converted)]);
+    assert_eq!(there.status.code(), Some(0), "{}", text(&there.stderr));
+    assert!(fs::read_to_string(&converted).expect("the file is there").contains(":f :send"));
+    assert_eq!(run(&["convert", path(&converted)]).stdout, content);
+    assert_eq!(run(&["convert", path(&original), "--to", "jsonl"]).stdout, content);
+}
+
+#[test]
+fn every_anomaly_is_listed_and_explained() {
+    let list = text(&run(&["explain"]).stdout);
+    for name in Name::ALL {
+        assert!(
+            list.lines().any(|line| line.split_whitespace().next() == Some(name.as_str())),
+            "{name}"
+        );
+        let output = run(&["explain", name.as_str()]);
+        assert_eq!(output.status.code(), Some(0));
+        let explained = text(&output.stdout);
+        assert!(
+            explained.contains(name.example().trim_end())
+                && explained.contains(name.near_miss().trim_end()),
+            "{name}"
+        );
+        assert!(
+            explained.contains(&format!("  {name}: ")),
+            "the example's verdict on {name}:\n{explained}"
+        );
+    }
+}
+
+#[test]
+fn the_report_shows_few_witnesses_and_short_lines_of_long_operations() {
+    let records: Vec<String> = (0..5_000).map(|number| format!("[{number},{number}]")).collect();
+    let polled = format!("{},[4999,4999]", records.join(","));
+    let poll = |process| {
+        format!(
+            "{{\"process\":{process},\"type\":\"ok\",\"f\":\"poll\",\"value\":[[\"poll\",{{\"1\":[{polled}]}}]]}}\n"
+        )
+    };
+    let history: String = (0..20).map(poll).collect();
+    let (_folder, history) = file("long.jsonl", history);
+    let report = text(&run(&["check", path(&history)]).stdout);
+    assert!(
+        report.contains("int-nonmonotonic-poll (20)") && report.contains("… and 12 more"),
+        "{report}"
+    );
+    assert!(report.lines().all(|line| line.chars().count() < 300));
+    assert!(report.contains("[[4999,4999],[4999,4999]]"), "{report}");
+}

@@ -1,0 +1,293 @@
+//! Reading and writing histories: both notations mean the same, nothing is lost between them, and errors say where they are.
+
+use merkql_jepsen::generate::{Options, clean};
+use merkql_jepsen::history::{
+    Action, Datum, History, Key, Kind, MicroOp, Operation, Polled, Process,
+};
+use merkql_jepsen::notation::{Format, write_operation};
+use proptest::prelude::*;
+
+fn json(text: &str) -> History {
+    History::parse(text, Format::JsonLines).expect("a history in JSON lines")
+}
+
+fn edn(text: &str) -> History {
+    History::parse(text, Format::Edn).expect("a history in EDN")
+}
+
+fn written(history: &History, format: Format) -> String {
+    let mut out = Vec::new();
+    history.write(&mut out, format).expect("writing to memory");
+    String::from_utf8(out).expect("histories are text")
+}
+
+fn one(history: &History) -> &Operation {
+    match history.operations() {
+        [operation] => operation,
+        other => panic!("one operation, not {}", other.len()),
+    }
+}
+
+#[test]
+fn a_transaction_as_jepsen_writes_it_is_read() {
+    let history = edn(r#"#jepsen.history.Op{:index 3, :time 1500, :type :ok, :process 12, :f :txn,
+            :value [[:send 1 [7 "a"]] [:poll {1 [[5 "x"] [6 "y"]], 2 []}] [:send :k [nil 4]]], :rebalance-log [{:keys [1 2]}]}"#);
+    let operation = one(&history);
+    assert_eq!((operation.index, operation.time_ns, operation.kind), (3, Some(1500), Kind::Ok));
+    assert_eq!(operation.process, Process::Client(12));
+    let polled = |offset, value: &str| Polled { offset: Some(offset), value: Datum::str(value) };
+    let steps = vec![
+        MicroOp::sent(Key::from(1), 7, Datum::str("a")),
+        MicroOp::Poll(Some(vec![
+            (Key::from(1), vec![polled(5, "x"), polled(6, "y")]),
+            (Key::from(2), vec![]),
+        ])),
+        MicroOp::send(Key::new(Datum::keyword("k")), Datum::Int(4)),
+    ];
+    assert_eq!(operation.action, Action::Txn(steps));
+    let log =
+        operation.attachments.as_ref().and_then(|attachments| attachments.rebalance_log.as_ref());
+    assert_eq!(log.map(|log| log[0].keys.clone()), Some(vec![Key::from(1), Key::from(2)]));
+}
+
+#[test]
+fn the_same_operation_in_json_means_the_same() {
+    let from_edn = edn(
+        r#"{:process :nemesis, :type :info, :f :txn, :value [[:send 1 [7 "a"]] [:poll {1 [[5 :x]]}]]}"#,
+    );
+    let from_json = json(
+        r#"{"process":"nemesis","type":"info","f":"txn","value":[["send",1,[7,"a"]],["poll",{"1":[[5,":x"]]}]]}"#,
+    );
+    assert_eq!(from_edn, from_json);
+}
+
+#[test]
+fn the_fields_of_an_operation_may_stand_in_any_order() {
+    let usual =
+        json(r#"{"process":0,"type":"ok","f":"send","value":[["send",1,[0,"a"]]],"time":5}"#);
+    let other =
+        json(r#"{"time":5,"value":[["send",1,[0,"a"]]],"f":"send","type":"ok","process":0}"#);
+    assert_eq!(usual, other);
+}
+
+#[test]
+fn comments_discarded_elements_and_lists_of_operations_are_understood() {
+    let one_by_one = edn(
+        "; a comment\n{:process 0 :type :invoke :f :poll :value [[:poll]]} #_{:not [an operation]}\n{:process 0, :type :ok, :f :poll, :value ([:poll {}])}",
+    );
+    let as_a_list = edn(
+        "[{:process 0 :type :invoke :f :poll :value [[:poll]]}\n #_ 7 {:process 0 :type :ok :f :poll :value [[:poll {}]]}]",
+    );
+    assert_eq!(one_by_one, as_a_list);
+    assert_eq!(one_by_one.len(), 2);
+}
+
+#[test]
+fn operations_without_numbers_are_numbered_and_others_keep_theirs() {
+    let plain = json(
+        "{\"process\":0,\"type\":\"invoke\",\"f\":\"poll\"}\n\n{\"process\":0,\"type\":\"ok\",\"f\":\"poll\"}\n",
+    );
+    let numbers = |history: &History| {
+        history.operations().iter().map(|operation| operation.index).collect::<Vec<_>>()
+    };
+    assert_eq!(numbers(&plain), [0, 1]);
+    let numbered = json(
+        "{\"index\":8,\"process\":0,\"type\":\"invoke\",\"f\":\"poll\"}\n{\"process\":0,\"type\":\"ok\",\"f\":\"poll\"}",
+    );
+    assert_eq!(numbers(&numbered), [8, 9]);
+}
+
+#[test]
+fn unknown_functions_and_fields_survive_both_conversions() {
+    let text = r#"{:index 4, :process :nemesis, :type :info, :f :start-partition, :value {:a #{1 2}, "b" [1.5 nil \c 1/2 12N]}, :links #inst "2023-11-14", "quoted" (sym true)}"#;
+    let history = edn(text);
+    let as_json = written(&history, Format::JsonLines);
+    let back = json(&as_json);
+    assert_eq!(history, back, "{as_json}");
+    assert_eq!(written(&back, Format::Edn), written(&history, Format::Edn));
+}
+
+#[test]
+fn strings_that_look_like_other_things_survive_conversion() {
+    for value in [
+        r#"":x""#,
+        r##""#edn 1""##,
+        r#"":""#,
+        r#""\\:x""#,
+        r#""12""#,
+        ":12",
+        r#""a\n\"b\" \u0001 é""#,
+    ] {
+        let history = edn(&format!(
+            "{{:process 0, :type :ok, :f :send, :value [[:send {value} [0 {value}]]], {value} {value}}}"
+        ));
+        assert_eq!(json(&written(&history, Format::JsonLines)), history, "{value}");
+        assert_eq!(edn(&written(&history, Format::Edn)), history, "{value}");
+    }
+}
+
+#[test]
+fn a_sent_list_is_not_taken_for_an_offset_and_a_record() {
+    let list = Datum::seq(vec![Datum::Int(1), Datum::Int(2)]);
+    let send = Operation::new(
+        Process::Client(0),
+        Kind::Invoke,
+        Action::Send(vec![MicroOp::send(Key::from(1), list)]),
+    );
+    let history = History::new([send]);
+    for format in [Format::JsonLines, Format::Edn] {
+        assert_eq!(History::parse(&written(&history, format), format).expect("readable"), history);
+    }
+}
+
+#[test]
+fn every_kind_of_value_survives_both_notations() {
+    for seed in 0..20 {
+        let history = clean(&Options { seed, operations: 600, ..Options::default() });
+        for format in [Format::JsonLines, Format::Edn] {
+            let text = written(&history, format);
+            let back = History::parse(&text, format).expect("what was written can be read");
+            assert_eq!(back, history);
+        }
+    }
+}
+
+/// Each text with the line, the column and the expectation that its error names.
+#[test]
+fn errors_name_the_line_the_column_and_what_was_expected() {
+    let good = r#"{"process":0,"type":"ok","f":"poll","value":[]}"#;
+    let cases = [
+        (r#"{"process":0,"type":"done","f":"poll"}"#, 2, 21, "invoke, ok, fail or info"),
+        (r#"{"process":0,"type":"ok","f":"poll","value":[["pull"]]}"#, 2, 47, "send or poll"),
+        (
+            r#"{"process":0,"type":"ok","f":"poll","value":[["poll",{"1":[[-1,"a"]]}]]}"#,
+            2,
+            61,
+            "an offset, found -1",
+        ),
+        (
+            r#"{"process":0,"type":"ok","f":"poll","value":[["poll",{"1":[["a"]]}]]}"#,
+            2,
+            61,
+            "an offset, found \"a\"",
+        ),
+        (
+            r#"{"process":0,"type":"ok","f":"poll","value":[["poll",{"1":[[1]]}]]}"#,
+            2,
+            60,
+            "a record, [offset value]",
+        ),
+        (r#"{"process":0,"type":"ok","f":"send","value":[["send",1]]}"#, 2, 46, "[send key value]"),
+        (r#"{"process":0,"type":"ok","f":"send","value":7}"#, 2, 45, "a list of micro-operations"),
+        (r#"{"process":0,"type":"ok","f":"assign","value":7}"#, 2, 47, "a list of keys"),
+        (r#"{"process":0,"type":"ok","f":"root","value":{"key":1,"size":2}}"#, 2, 45, "together"),
+        (r#"{"process":0,"type":"ok"}"#, 2, 1, "a field `f`"),
+        (r#"{"type":"ok","f":"poll"}"#, 2, 1, "a field `process`"),
+        (r#"{"process":0 "type":"ok"}"#, 2, 14, "`,`"),
+        (r#"{"process":0,"type":"ok","f":"poll"} x"#, 2, 38, "JSON value"),
+        (r#"{"process":0,"type":"ok","f":"poll"} {}"#, 2, 38, "nothing more"),
+        (r#"{"process":0,"é":01}"#, 2, 18, "a number"),
+        (r#"{"process":0,"x":"unclosed}"#, 2, 28, "a closing"),
+        ("[1]", 2, 1, "a map"),
+    ];
+    for (bad, line, column, expected) in cases {
+        let error = History::parse(&format!("{good}\n{bad}\n"), Format::JsonLines)
+            .expect_err(bad)
+            .to_string();
+        let place = format!("line {line}, column {column}: expected ");
+        assert!(error.starts_with(&place) && error.contains(expected), "{bad}\n{error}");
+    }
+}
+
+#[test]
+fn errors_in_edn_name_their_place_too() {
+    let cases = [
+        (
+            "{:process 0 :type :ok :f :poll}\n\n  {:process 0\n :type :maybe}",
+            4,
+            8,
+            "invoke, ok, fail or info",
+        ),
+        ("[{:process 0 :type :ok :f :poll}", 1, 33, "another item"),
+        ("{:process 0 :type :ok :f :poll :value [[:poll {1 [[0 \"a\"]}]]}", 1, 58, "a record"),
+        ("{:process #}", 1, 11, "behind `#`"),
+        ("{:process \\nope}", 1, 11, "a character"),
+    ];
+    for (bad, line, column, expected) in cases {
+        let error = History::parse(bad, Format::Edn).expect_err(bad).to_string();
+        let place = format!("line {line}, column {column}: expected ");
+        assert!(error.starts_with(&place) && error.contains(expected), "{bad}\n{error}");
+    }
+}
+
+#[test]
+fn bytes_that_are_not_text_are_an_error_with_its_place() {
+    let bytes = b"{\"process\":0,\"type\":\"ok\",\"f\":\"poll\"}\n{\"x\":\"\xff\"}";
+    let error = History::read(&bytes[..], Format::JsonLines).expect_err("not UTF-8").to_string();
+    assert_eq!(error, "line 2, column 7: expected text in UTF-8");
+}
+
+#[test]
+fn endless_nesting_is_an_error_and_no_crash() {
+    let deep = format!("{{:process 0 :type :ok :f :x :value {}", "[".repeat(100_000));
+    let error = History::parse(&deep, Format::Edn).expect_err("too deep").to_string();
+    assert!(error.contains("at most 128"), "{error}");
+    let discards = "#_".repeat(100_000);
+    assert!(History::parse(&discards, Format::Edn).is_err());
+}
+
+#[test]
+fn the_format_is_known_by_its_first_bytes() {
+    let cases = [
+        ("{\"process\":0}", Format::JsonLines),
+        ("  \n{ \"process\":0}", Format::JsonLines),
+        ("", Format::JsonLines),
+        ("{:process 0}", Format::Edn),
+        ("; comment", Format::Edn),
+        ("#jepsen.history.Op{:index 0}", Format::Edn),
+        ("[{:process 0}]", Format::Edn),
+    ];
+    for (text, format) in cases {
+        assert_eq!(Format::from_content(text.as_bytes()), format, "{text}");
+    }
+}
+
+/// Any JSON value that isn't too deep.
+fn json_value() -> impl Strategy<Value = serde_json::Value> {
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(serde_json::Value::from),
+        any::<i64>().prop_map(serde_json::Value::from),
+        // Fractions that both libraries write with the same digits.
+        any::<i32>().prop_map(|eighths| serde_json::Value::from(f64::from(eighths) / 8.0)),
+        ".{0,12}".prop_map(serde_json::Value::from),
+    ];
+    leaf.prop_recursive(4, 32, 6, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(serde_json::Value::from),
+            prop::collection::hash_map(".{0,8}", inner, 0..6)
+                .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_json_that_another_library_writes_is_read_and_written_back_with_the_same_meaning(value in json_value()) {
+        let line = serde_json::json!({"index": 0, "process": 0, "type": "ok", "f": "anything", "value": value});
+        let history = json(&line.to_string());
+        let mut out = String::new();
+        write_operation(&mut out, one(&history), Format::JsonLines);
+        let back: serde_json::Value = serde_json::from_str(&out).expect("what is written is JSON");
+        prop_assert_eq!(json(&back.to_string()), history);
+    }
+
+    #[test]
+    fn no_text_makes_reading_panic(text in "[\\[\\]{}:,\"\\\\#_a-z0-9 .;()-]{0,60}") {
+        for format in [Format::JsonLines, Format::Edn] {
+            prop_assert!(History::parse(&text, format).map_or(true, |history| history.len() <= text.len()));
+        }
+    }
+}
