@@ -222,10 +222,20 @@ fn names_that_no_log_would_choose_are_left_alone() {
 
 #[test]
 fn numbers_near_their_bound_lose_nothing() {
-    for name in ["journal/9007199254740991.wal", "journal/1125899906842623.wal"] {
+    for name in [
+        "journal/9007199254740991.wal",
+        "journal/4611686018427387904.wal",
+        "topics/t.1/0/00000000000000000000.4611686018427387904.log",
+        "topics/x.4611686018427387903",
+    ] {
         for round in [0, 5] {
             let (dir, mut acknowledged) = killed_log();
-            fs::write(dir.path().join(".merkql").join(name), "").unwrap();
+            let path = dir.path().join(".merkql").join(name);
+            if path.extension().is_some_and(|extension| extension.len() == 3) {
+                fs::write(path, "").unwrap();
+            } else {
+                fs::create_dir(path).unwrap();
+            }
             for _ in 0..=round {
                 match Broker::open(healthy(dir.path())) {
                     Ok(broker) => {
