@@ -13,6 +13,8 @@ mod support_crash;
 use merkql::broker::{Broker, BrokerConfig, BrokerRef};
 use merkql::env::Entropy;
 use merkql::record::Record;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -70,11 +72,14 @@ fn write_blocks(broker: &BrokerRef, count: u64) {
     }
 }
 
-/// The file's pages that are text and begin like a block; spaces in place of others.
+/// How many pages of images one value holds: with room in the file for more.
+const PAGES: usize = 22;
+
+/// The file's first pages that are text and begin like a block; spaces in place of others.
 fn images(path: &Path) -> (String, usize) {
     let mut text = String::new();
     let mut count = 0;
-    for page in fs::read(path).unwrap().chunks(PAGE) {
+    for page in fs::read(path).unwrap().chunks(PAGE).take(PAGES) {
         let page = page.to_vec();
         match String::from_utf8(page).ok().filter(|page| page.starts_with("MqlBlock")) {
             Some(page) => {
@@ -87,8 +92,14 @@ fn images(path: &Path) -> (String, usize) {
     (text, count)
 }
 
-/// Where a value that is sent next, `len` bytes long, begins in the journal.
-fn place_of_value(dir: &Path, letter: u8, len: usize, prepare: &dyn Fn(&BrokerRef)) -> usize {
+/// Where a value that is sent next, `len` bytes long, begins: the journal's
+/// file, and the position in it.
+fn place_of_value(
+    dir: &Path,
+    letter: u8,
+    len: usize,
+    prepare: &dyn Fn(&BrokerRef),
+) -> (OsString, usize) {
     let probe = memory_dir();
     copy_dir(dir, probe.path());
     let broker = open_as(probe.path(), letter);
@@ -96,8 +107,9 @@ fn place_of_value(dir: &Path, letter: u8, len: usize, prepare: &dyn Fn(&BrokerRe
     let marker = format!("marker{}", "-".repeat(len - 6));
     Broker::producer(&broker).send(&keyless("t", marker)).unwrap();
     let found = files(probe.path(), ".wal").into_iter().find_map(|path| {
-        let content = fs::read(path).unwrap();
-        content.windows(7).position(|window| window == b"marker-")
+        let content = fs::read(&path).unwrap();
+        let position = content.windows(7).position(|window| window == b"marker-")?;
+        Some((path.file_name().unwrap().to_owned(), position))
     });
     found.unwrap()
 }
@@ -115,11 +127,12 @@ fn assert_whole(dir: &Path, sent: &[Record], what: &str) {
 
 /// Sends the images so that they stand where they would count, and ends the log
 /// in every way after each of some more blocks.
-fn send_images(dir: &Path, letter: u8, text: &str, blocks_before: u64, blocks_after: u64) {
+fn send_images(dir: &Path, letter: u8, images: &Images, blocks_before: u64, blocks_after: u64) {
     let prepare = |broker: &BrokerRef| write_blocks(broker, blocks_before);
     // Room for any padding, so that all values have one length.
-    let len = text.len() - PAGE;
-    let place = place_of_value(dir, letter, len, &prepare);
+    let len = (PAGES - 1) * PAGE;
+    let (file, place) = place_of_value(dir, letter, len, &prepare);
+    let text = images.get(&file).unwrap_or_else(|| panic!("no images of {file:?}"));
     let broker = open_as(dir, letter);
     prepare(&broker);
     let producer = Broker::producer(&broker);
@@ -130,7 +143,7 @@ fn send_images(dir: &Path, letter: u8, text: &str, blocks_before: u64, blocks_af
     value.push_str(&text[first.min(text.len())..]);
     value.truncate(len);
     value.push_str(&" ".repeat(len - value.len()));
-    assert!(value.contains("MqlBlock"));
+    assert!(value.contains("MqlBlock"), "no image of {file:?} falls into the value");
     let mut sent = vec![producer.send(&keyless("t", value)).unwrap()];
     for after in 0..=blocks_after {
         let what = format!("{blocks_before} blocks before, {after} after");
@@ -144,41 +157,53 @@ fn send_images(dir: &Path, letter: u8, text: &str, blocks_before: u64, blocks_af
     assert_whole(dir, &sent, "closed");
 }
 
-/// A copy of the log that went its own way, and what its journal files hold.
-fn copy_that_went_on(dir: &Path, blocks: u64) -> Vec<String> {
-    let copy = memory_dir();
-    copy_dir(dir, copy.path());
-    let broker = open_as(copy.path(), b'k');
-    write_blocks(&broker, blocks);
-    let found = files(copy.path(), ".wal").into_iter().map(|path| images(&path));
-    let found: Vec<_> = found.filter(|(_, count)| *count > 0).map(|(text, _)| text).collect();
-    assert!(!found.is_empty(), "no block's checksum is text");
-    found
+/// By the journal file's name.
+type Images = BTreeMap<OsString, String>;
+
+/// A copy of the log that went its own way, and what its journal files hold:
+/// the first of many copies of which a block in this file is text.
+fn copy_that_went_on(dir: &Path, blocks: u64, file: u64) -> Images {
+    let file = OsString::from(format!("{file:010}.wal"));
+    for letter in b'A'..=b'Z' {
+        let copy = memory_dir();
+        copy_dir(dir, copy.path());
+        let broker = open_as(copy.path(), letter);
+        write_blocks(&broker, blocks);
+        let files = files(copy.path(), ".wal").into_iter();
+        let found = files.map(|path| (path.file_name().unwrap().to_owned(), images(&path).0));
+        let found: Images = found.collect();
+        // Behind the pages that other blocks take in the original.
+        if found.get(&file).is_some_and(|text| text[6 * PAGE..].contains("MqlBlock")) {
+            return found;
+        }
+    }
+    panic!("no block's checksum is text");
 }
 
 #[test]
 fn images_of_what_a_copy_wrote_are_no_blocks() {
-    for blocks in [30, 200] {
-        let dir = memory_dir();
-        begin(dir.path());
-        for text in copy_that_went_on(dir.path(), blocks) {
-            for blocks_before in [0, 3] {
-                let original = memory_dir();
-                copy_dir(dir.path(), original.path());
-                send_images(original.path(), b'm', &text, blocks_before, 3);
-            }
+    let dir = memory_dir();
+    begin(dir.path());
+    // Up to as many as fill a file, and so many that the copy uses files again.
+    for blocks in [29, 110, 150, 180] {
+        let images = copy_that_went_on(dir.path(), blocks, 1);
+        for blocks_before in [0, 3] {
+            let original = memory_dir();
+            copy_dir(dir.path(), original.path());
+            send_images(original.path(), b'm', &images, blocks_before, 60);
         }
     }
 }
 
 #[test]
-fn images_are_no_blocks_after_their_file_was_left_and_used_again() {
+fn images_for_another_file_of_the_journal_are_no_blocks() {
     let dir = memory_dir();
     begin(dir.path());
-    for text in copy_that_went_on(dir.path(), 150) {
+    for blocks in [60, 130] {
+        let images = copy_that_went_on(dir.path(), blocks, 2);
         let original = memory_dir();
         copy_dir(dir.path(), original.path());
-        send_images(original.path(), b'm', &text, 0, 80);
+        send_images(original.path(), b'm', &images, 33, 60);
     }
 }
 
@@ -191,12 +216,11 @@ fn images_of_a_copy_that_was_recovered_are_no_blocks() {
     let killed = memory_dir();
     copy_dir(dir.path(), killed.path());
     drop(broker);
-    for text in copy_that_went_on(killed.path(), 100) {
-        for closed in [false, true] {
-            let original = memory_dir();
-            copy_dir(if closed { dir.path() } else { killed.path() }, original.path());
-            send_images(original.path(), b'm', &text, 1, 40);
-        }
+    for blocks in [60, 150] {
+        let images = copy_that_went_on(killed.path(), blocks, 2);
+        let original = memory_dir();
+        copy_dir(killed.path(), original.path());
+        send_images(original.path(), b'm', &images, 0, 60);
     }
 }
 

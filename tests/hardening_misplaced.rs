@@ -125,9 +125,8 @@ fn segments_with_swapped_contents_are_damage_of_their_own_records() {
             let copy = memory_dir();
             copy_dir(dir.path(), copy.path());
             let [in_a, in_b] = [a, b].map(|index| fs::read(&segments[index]).unwrap());
-            let place = |index: usize| {
-                copy.path().join(segments[index].strip_prefix(dir.path()).unwrap())
-            };
+            let place =
+                |index: usize| copy.path().join(segments[index].strip_prefix(dir.path()).unwrap());
             fs::write(place(a), in_b).unwrap();
             fs::write(place(b), in_a).unwrap();
             if !indexed {
@@ -151,9 +150,13 @@ fn assert_proves_all(broker: &BrokerRef, root: Hash, what: &str) {
 #[test]
 fn hashes_lost_together_with_records_are_right_or_not_there() {
     // Sends, the hashes that are gone, and how the log ends while it is damaged.
-    for (sends, kept_hashes, tended) in
-        [(false, 0, true), (true, 0, true), (true, 0, false), (true, 700, true), (false, 700, false)]
-    {
+    for (sends, kept_hashes, tended) in [
+        (false, 0, true),
+        (true, 0, true),
+        (true, 0, false),
+        (true, 700, true),
+        (false, 700, false),
+    ] {
         let what = format!("sends: {sends}, {kept_hashes} bytes kept, tended: {tended}");
         let dir = memory_dir();
         closed_log(dir.path(), 1024);
@@ -265,7 +268,8 @@ fn reading_a_segment_that_was_cut_costs_little() {
             files(dir.path(), ".idx").iter().for_each(|idx| fs::remove_file(idx).unwrap());
         }
         let window = Watched::swift().seeing_reads();
-        let view = partition(&window.open(dir.path()), "t", 0);
+        let broker = window.open(dir.path());
+        let view = partition(&broker, "t", 0);
         for (from, to) in [(0, 5000), (400, 5000), (3000, 5000), (4999, 5000)] {
             window.take();
             assert!(damaged_offset(view.read_range(from, to)) >= from);

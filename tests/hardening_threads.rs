@@ -38,7 +38,9 @@ fn nothing_is_written_once_close_has_returned() {
         let committing = Arc::new(AtomicBool::new(round % 2 == 1));
         let seen = Arc::clone(&committing);
         window.refuse(move |call| {
-            if call.op == Op::Write && call.is_on_journal_file() && !seen.swap(true, Ordering::SeqCst)
+            if call.op == Op::Write
+                && call.is_on_journal_file()
+                && !seen.swap(true, Ordering::SeqCst)
             {
                 thread::sleep(Duration::from_millis(1));
             }
