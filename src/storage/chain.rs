@@ -13,11 +13,12 @@
 //! block behind the end proves the second. Nothing is changed here.
 
 use super::block::{BLOCK_HEADER_BYTES, BlockHeader, BlockPlace, NoBlock, PAGE, PAGE_BYTES};
+use super::codec::NUMBERS_AHEAD_MAX;
 use super::journal::{JournalContext, JournalStart, parse_file_name};
 use crate::env::exact::read_up_to;
 use crate::env::{Access, EntryKind, File};
 use crate::error::{Error, IoContext, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -63,6 +64,7 @@ pub(crate) fn read_chain(context: &JournalContext, start: &JournalStart) -> Resu
         position: start.position,
         generation: start.generation,
         nonce: start.nonce,
+        nonces: BTreeSet::from([start.nonce]),
         next_sequence: start.sequence,
         opened: None,
         blocks: Vec::new(),
@@ -74,11 +76,18 @@ pub(crate) fn read_chain(context: &JournalContext, start: &JournalStart) -> Resu
     let generation_max = reader.refuse_strays(start)?;
     Ok(Chain {
         generation_max,
-        number_max: files.keys().copied().max().unwrap_or_default(),
+        number_max: number_max(&files, start.file),
         numbers: files.keys().copied().collect(),
         torn: reader.torn,
         blocks: reader.blocks,
     })
+}
+
+/// The greatest number in use. A stranger's is left out of account, or it would
+/// be the end of all numbers.
+fn number_max(files: &BTreeMap<u64, u64>, known: u64) -> u64 {
+    let in_use = files.range(..=known.saturating_add(NUMBERS_AHEAD_MAX));
+    in_use.map(|(number, _)| *number).max().unwrap_or_default()
 }
 
 /// Whether any file of the journal holds what looks like a block: then the
@@ -185,6 +194,8 @@ struct ChainReader<'a> {
     position: u64,
     generation: u64,
     nonce: u64,
+    /// Those of all generations that the chain has passed.
+    nonces: BTreeSet<u64>,
     next_sequence: u64,
     blocks: Vec<ChainBlock>,
     /// Where the chain's blocks lie: by file and position, where each ends.
@@ -298,6 +309,7 @@ impl ChainReader<'_> {
         self.covered.insert((number, position), self.position);
         self.generation = header.generation;
         self.nonce = header.nonce;
+        self.nonces.insert(header.nonce);
         self.torn = false;
         Ok(())
     }
@@ -321,7 +333,7 @@ impl ChainReader<'_> {
                     continue;
                 }
                 generation_max = generation_max.max(header.generation);
-                if header.sequence >= self.next_sequence {
+                if header.sequence >= self.next_sequence && self.is_of_this_log(&header) {
                     let reason = format!(
                         "block {} of the journal is valid, but block {} before it is not",
                         header.sequence, self.next_sequence
@@ -331,6 +343,14 @@ impl ChainReader<'_> {
             }
         }
         Ok(generation_max)
+    }
+
+    /// Whether the block is of a generation of the chain, or of the next. All
+    /// that follow the manifest are, because the journal moves on only once the
+    /// checkpoint before is complete; what a copy of the log has written is not,
+    /// also where a record that holds an image of it once stood.
+    fn is_of_this_log(&self, header: &BlockHeader) -> bool {
+        [header.nonce, header.previous_nonce].iter().any(|nonce| self.nonces.contains(nonce))
     }
 
     /// Whether a block of the chain lies over the place: what a record holds

@@ -3,6 +3,9 @@
 /// Counters, positions and lengths on disk stay below this, so that no sum of
 /// two of them, from whatever bytes, overflows. No log of ours reaches it.
 pub(crate) const NUMBER_MAX: u64 = 1 << 62;
+/// A number in a name is a stranger's if it is further ahead of the last that is
+/// known: no log uses up so many without noting one of them.
+pub(crate) const NUMBERS_AHEAD_MAX: u64 = 1 << 32;
 
 /// Bytes end too early, or hold what no encoder of ours writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@
 //! block that was acknowledged, and the log must not be opened as if it had not.
 
 use super::chain::{Chain, ChainBlock};
-use super::codec::NUMBER_MAX;
+use super::codec::NUMBERS_AHEAD_MAX;
 use super::entry::{Entry, PartitionKey};
 use super::files::PooledFile;
 use super::frame::{FRAME_HEADER_BYTES, Frame, FrameHeader, frame_seed, records_max};
@@ -218,13 +218,17 @@ fn judge_partition(
         .iter()
         .map(|segment| ((segment.base_offset, segment.generation), segment))
         .collect();
+    let generation_known = living.keys().map(|(_, generation)| *generation).max();
+    let generation_known = generation_known.unwrap_or_default();
     let mut generation_max = 0;
     let seed = partition.name.seed;
     for name in &names {
         let Some((base_offset, generation, extension)) = parse_segment_file_name(name) else {
             continue;
         };
-        generation_max = generation_max.max(generation);
+        if generation <= generation_known.saturating_add(NUMBERS_AHEAD_MAX) {
+            generation_max = generation_max.max(generation);
+        }
         let path = partition.dir().join(name);
         let known = living.get(&(base_offset, generation));
         if extension == "log" {
@@ -373,10 +377,8 @@ fn judge_topic_folders(
     };
     for entry in entries.into_iter().filter(|entry| entry.kind == EntryKind::Directory) {
         let incarnation = entry.name.rsplit_once('.').and_then(|(_, number)| number.parse().ok());
-        // Numbers that no log of ours ever reaches are a stranger's names.
-        let Some(incarnation) = incarnation.filter(|number: &u64| *number < NUMBER_MAX) else {
-            continue;
-        };
+        let ours = |number: &u64| number.saturating_sub(known_below) < NUMBERS_AHEAD_MAX;
+        let Some(incarnation) = incarnation.filter(ours) else { continue };
         if living.contains(&entry.name) {
             continue;
         }

@@ -6,6 +6,7 @@ use merkql::env::os::OsFileSystem;
 use merkql::env::{Access, DirEntry, File, FileSystem, Lock};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What was asked of the file system.
@@ -18,6 +19,8 @@ pub(crate) enum Op {
     Remove,
     SyncDir,
     Lock,
+    /// Noted, and up to the rule, only by a window that looks at reads too.
+    Read,
     Write,
     SetLen,
     Allocate,
@@ -32,7 +35,7 @@ impl Op {
 
     /// Whether it is seen on the disk afterwards.
     pub(crate) fn is_change(self) -> bool {
-        !matches!(self, Self::Open | Self::List | Self::Lock)
+        !matches!(self, Self::Open | Self::List | Self::Lock | Self::Read)
     }
 }
 
@@ -61,6 +64,8 @@ struct State {
     open_files: usize,
     /// Syncs are noted, and not passed on.
     swift: bool,
+    /// Reads are noted too, and the rule decides on them.
+    sees_reads: bool,
     rule: Option<Rule>,
 }
 
@@ -81,6 +86,12 @@ impl Watched {
         let window = Self::default();
         window.state().swift = true;
         window
+    }
+
+    /// The same window, through which reads are seen too.
+    pub(crate) fn seeing_reads(self) -> Self {
+        self.state().sees_reads = true;
+        self
     }
 
     /// A configuration whose files are seen through this window.
@@ -106,6 +117,25 @@ impl Watched {
     /// How many files are open now.
     pub(crate) fn open_files(&self) -> usize {
         self.state().open_files
+    }
+
+    /// How many reads there were since the last look.
+    pub(crate) fn take_reads(&self) -> usize {
+        self.take().iter().filter(|call| call.op == Op::Read).count()
+    }
+
+    /// The call with this number, from now on, meets its `fate`; the others pass.
+    pub(crate) fn strike(&self, number: usize, fate: fn() -> io::Error) -> Arc<AtomicBool> {
+        let struck = Arc::new(AtomicBool::default());
+        let strikes = Arc::clone(&struck);
+        let mut count = 0;
+        self.refuse(move |_| {
+            count += 1;
+            let hit = count == number + 1;
+            strikes.fetch_or(hit, Ordering::Relaxed);
+            hit.then(fate)
+        });
+        struck
     }
 
     /// From now on the rule decides.
@@ -222,7 +252,10 @@ impl File for WatchedFile {
     }
 
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
-        self.file.read_at(buf, position)
+        if !self.window.state().sees_reads {
+            return self.file.read_at(buf, position);
+        }
+        self.window.call((Op::Read, &self.path, false), || self.file.read_at(buf, position))
     }
 
     fn write_at(&self, buf: &[u8], position: u64) -> io::Result<usize> {
