@@ -12,7 +12,6 @@ use crate::storage::options::{JournalSizes, StorageOptions};
 use crate::storage::settings::TopicSettings;
 use crate::storage::store::{Env, Store};
 use crate::storage::tables::TopicLog;
-use crate::sync::lock;
 use crate::topic::{RetentionConfig, Topic, check_name, check_partitions};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -191,11 +190,7 @@ impl Broker {
     /// nothing would have to be replayed. Appends do this by themselves, a piece
     /// at a time; call it to choose the moment.
     pub fn maintain(&self) -> Result<()> {
-        self.store.check_open()?;
-        self.store.flush();
-        self.store.latch.check()?;
-        let checkpoint = self.store.checkpoint_now(&mut lock(&self.store.writer));
-        checkpoint.map_err(|error| self.store.latch.told(error))
+        self.store.maintain()
     }
 
     /// Commits what is pending and closes the log, so that the next open has

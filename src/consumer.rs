@@ -72,6 +72,9 @@ pub struct Consumer {
     /// Taken away by a rebalance while something was to be committed; the next
     /// commit says so.
     given_up: BTreeMap<PartitionKey, Arc<PartitionLog>>,
+    /// Where the last poll ended for its bound; the next begins behind it, so
+    /// that a busy partition does not keep the others waiting for ever.
+    ended_in: Option<PartitionKey>,
     closed: bool,
 }
 
@@ -86,6 +89,7 @@ impl Consumer {
             known: BTreeSet::new(),
             assigned: BTreeMap::new(),
             given_up: BTreeMap::new(),
+            ended_in: None,
             closed: false,
         }
     }
@@ -128,7 +132,9 @@ impl Consumer {
             if !records.is_empty() || clock.monotonic() >= deadline {
                 return Ok(records);
             }
-            clock.wait(&self.broker.store.appended, seen, deadline);
+            // A member that waits is alive, and says so in time.
+            let alive = clock.monotonic().saturating_add(self.broker.config.max_poll_interval / 2);
+            clock.wait(&self.broker.store.appended, seen, deadline.min(alive));
         }
     }
 
@@ -144,7 +150,7 @@ impl Consumer {
     }
 
     /// Commits the positions: what was returned by polls is not delivered to
-    /// the group again. One sync; none if nothing moved. Positions of partitions
+    /// the group again. One sync; none if all of it is committed already. Positions of partitions
     /// that a rebalance has taken away are not committed; if that leaves some of
     /// what this consumer was to commit undone, it is [`Error::NotAssigned`],
     /// and the rest is committed.
@@ -250,7 +256,7 @@ impl Consumer {
                 self.assigned.insert(key, assigned);
             }
         }
-        if !change.revoked.is_empty() {
+        if change.rebalanced {
             self.broker.store.appended.notify();
         }
     }
@@ -271,20 +277,25 @@ impl Consumer {
 
     /// Reads what is behind the positions, all partitions as of one moment.
     fn fetch(&mut self) -> Result<Vec<Record>> {
-        let views: Vec<Arc<View>> = {
+        let mut views: Vec<(PartitionKey, Arc<View>)> = {
             let _tables = self.broker.store.tables();
-            self.assigned.values().map(|assigned| assigned.log.view()).collect()
+            self.assigned.iter().map(|(key, assigned)| (*key, assigned.log.view())).collect()
         };
+        let ended_in = self.ended_in.take();
+        let served = views.partition_point(|(key, _)| Some(*key) <= ended_in);
+        views.rotate_left(served);
         let bytes_max = self.broker.config.max_poll_bytes;
         let reset = self.config.offset_reset;
         let mut records = Vec::new();
         let mut bytes = 0;
         let mut failed = None;
-        for (assigned, view) in self.assigned.values_mut().zip(views) {
+        for (key, view) in views {
+            let Some(assigned) = self.assigned.get_mut(&key) else { continue };
             assigned.respect_log_start(reset, &view);
             let read = assigned.read_into(&view, bytes_max, &mut bytes, &mut records);
             failed = failed.or(read.err());
             if bytes >= bytes_max {
+                self.ended_in = Some(key);
                 break;
             }
         }

@@ -213,14 +213,6 @@ pub enum Error {
         /// How many earlier ones can be retried.
         remembered: usize,
     },
-    /// The group ids and topics of one call take more than a block can hold.
-    #[error("{count} offsets exceed the limit of {limit} for one commit")]
-    CommitTooLarge {
-        /// How many offsets were to be committed.
-        count: usize,
-        /// The limit.
-        limit: usize,
-    },
     /// The consumer does not own the partition: it was never assigned, or a
     /// rebalance has given it to another member. (Kafka: `CommitFailedException`,
     /// `IllegalStateException`.)

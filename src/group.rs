@@ -43,6 +43,8 @@ pub(crate) struct Group {
 pub(crate) struct Change {
     pub(crate) revoked: Vec<PartitionKey>,
     pub(crate) assigned: Vec<PartitionKey>,
+    /// Whether others may have something to give up or to take.
+    pub(crate) rebalanced: bool,
 }
 
 impl Group {
@@ -68,7 +70,9 @@ impl Group {
         if stale {
             self.rebalance();
         }
-        self.settle(id)
+        let mut change = self.settle(id);
+        change.rebalanced = stale || !change.revoked.is_empty();
+        change
     }
 
     /// Takes out members that stopped polling.
@@ -105,6 +109,10 @@ impl Group {
     pub(crate) fn leave(&mut self, id: MemberId) {
         self.members.remove(&id);
         self.owners.retain(|_, owner| *owner != id);
+        if self.members.is_empty() {
+            // What comes next begins by its own policy.
+            self.origins.clear();
+        }
         self.rebalance();
     }
 

@@ -37,7 +37,7 @@
 //!
 //! When [`producer::Producer::send`] returns, its record survives a power cut.
 //! Consumers see a record only from then on. The crash model that this rests on
-//! is in the docs of [`env`]; whoever wants to run the log on something other
+//! is in the docs of [`mod@env`]; whoever wants to run the log on something other
 //! than the operating system's files implements its traits.
 
 #![deny(missing_docs)]

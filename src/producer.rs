@@ -129,8 +129,7 @@ impl PendingSend {
     pub fn wait(mut self) -> Result<Vec<Record>> {
         let Some(ticket) = self.ticket.take() else { return Ok(Vec::new()) };
         let outcome = match self.broker.upgrade() {
-            // Closing has written what was pending.
-            None => ticket.outcome().unwrap_or(Err(Error::Closed)),
+            None => ticket.wait_for_close(),
             Some(broker) => broker.store.wait(&ticket),
         };
         match outcome? {

@@ -5,7 +5,7 @@
 
 mod support;
 
-use merkql::broker::{Broker, BrokerConfig};
+use merkql::broker::{Broker, BrokerConfig, BrokerRef};
 use merkql::compression::Compression;
 use merkql::error::Corruption;
 use merkql::{Error, Result};
@@ -119,8 +119,11 @@ fn a_consumer_gets_the_good_records_then_the_error_and_seeks_past_it() {
     assert_eq!(corruption(subscribed(&broker, "g", "t").poll(NOW)).offset, Some(12));
 }
 
+/// A partition and an offset.
+type Place = (u32, u64);
+
 /// Follows the errors as a program would: past the offset that each names.
-fn read_past_damage(broker: &merkql::broker::BrokerRef) -> (Vec<(u32, u64)>, Vec<(u32, u64)>) {
+fn read_past_damage(broker: &BrokerRef) -> (Vec<Place>, Vec<Place>) {
     let mut consumer = subscribed(broker, "skipping", "t");
     let (mut read, mut damaged) = (Vec::new(), Vec::new());
     for _ in 0..200 {
@@ -170,6 +173,41 @@ fn a_missing_or_cut_segment_takes_its_records_and_no_others() {
             }
         }
     }
+}
+
+#[test]
+fn a_missing_folder_takes_its_partition_and_no_other() {
+    for lost in ["1", ""] {
+        let dir = scratch();
+        closed_log(dir.path());
+        Broker::producer(&Broker::open(small(dir.path())).unwrap())
+            .send_batch(&numbered("u", "other", 3))
+            .unwrap();
+        let folder = dir.path().join(".merkql/topics/t.1").join(lost);
+        fs::remove_dir_all(folder).unwrap();
+        for round in 0..2u64 {
+            let broker = Broker::open(small(dir.path())).unwrap();
+            assert_eq!(partition(&broker, "u", 0).read_range(0, 9).unwrap().len(), 3);
+            assert_eq!(corruption(partition(&broker, "t", 1).read(7)).offset, Some(7));
+            let (read, damaged) = read_past_damage(&broker);
+            let partitions_lost = if lost.is_empty() { 2 } else { 1 };
+            assert_eq!(damaged.len(), 30 * partitions_lost, "round {round}");
+            let sent_before = 2 * usize::try_from(round).unwrap();
+            assert_eq!(read.len(), RECORDS - damaged.len() + sent_before, "round {round}");
+            let sent = Broker::producer(&broker).send_batch(&numbered("t", "more", 2)).unwrap();
+            assert!(sent.iter().all(|record| record.offset == 30 + round));
+        }
+    }
+}
+
+#[test]
+fn an_empty_partition_whose_folder_is_gone_gets_it_again() {
+    let dir = scratch();
+    open(dir.path()).create_topic("t", 2).unwrap();
+    fs::remove_dir_all(dir.path().join(".merkql/topics/t.1/1")).unwrap();
+    let broker = open(dir.path());
+    send_numbered(&Broker::producer(&broker), "t", "v", 4);
+    assert_eq!(partition(&broker, "t", 1).next_offset(), 2);
 }
 
 #[test]
@@ -234,7 +272,9 @@ fn damaged_or_missing_indexes_only_cost_time() {
         closed_log(dir.path());
         let indexes = files(dir.path(), ".idx");
         assert!(indexes.len() >= 2, "{indexes:?}");
-        indexes.iter().for_each(|path| damage(path));
+        for path in &indexes {
+            damage(path);
+        }
         for _ in 0..2 {
             let broker = Broker::open(small(dir.path())).unwrap();
             for offset in (0..30).rev() {

@@ -124,6 +124,26 @@ fn a_poll_is_bounded_in_bytes_and_the_next_one_goes_on() {
 }
 
 #[test]
+fn bounded_polls_serve_all_partitions_in_turn() {
+    let dir = scratch();
+    let broker =
+        Broker::open(BrokerConfig { max_poll_bytes: 1000, ..BrokerConfig::new(dir.path()) })
+            .unwrap();
+    broker.create_topic("t", 3).unwrap();
+    let producer = Broker::producer(&broker);
+    let mut consumer = subscribed(&broker, "g", "t");
+    let mut seen = [0usize; 3];
+    // More comes in than the polls return, in every partition.
+    for _ in 0..30 {
+        producer.send_batch(&vec![keyless("t", "x".repeat(300)); 12]).unwrap();
+        for record in consumer.poll(NOW).unwrap() {
+            seen[usize::try_from(record.partition).unwrap()] += 1;
+        }
+    }
+    assert!(seen.iter().all(|count| *count >= 25), "{seen:?}: one is starved");
+}
+
+#[test]
 fn a_waiting_poll_is_woken_by_a_send_of_another_thread() {
     let dir = scratch();
     let broker = open(dir.path());

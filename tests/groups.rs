@@ -10,6 +10,7 @@ use merkql::broker::{Broker, BrokerConfig, BrokerRef};
 use merkql::consumer::{Consumer, OffsetReset};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 use support::*;
@@ -29,7 +30,9 @@ fn owned(consumer: &mut Consumer, partitions: u32) -> BTreeSet<u32> {
 /// Lets every member poll often enough that all has changed hands.
 fn settle(members: &mut [Consumer], partitions: u32) -> Vec<BTreeSet<u32>> {
     for _ in 0..2 {
-        members.iter_mut().for_each(|member| drop(member.poll(NOW).unwrap()));
+        for member in members.iter_mut() {
+            member.poll(NOW).unwrap();
+        }
     }
     members.iter_mut().map(|member| owned(member, partitions)).collect()
 }
@@ -135,7 +138,7 @@ fn nothing_is_skipped_or_repeated_when_members_commit_before_they_poll() {
     };
     for round in 0..30 {
         match round % 6 {
-            0 | 1 | 2 => members.push(subscribed(&broker, "g", "t")),
+            0..=2 => members.push(subscribed(&broker, "g", "t")),
             3 => members.remove(0).close().unwrap(),
             4 => drop(members.pop()),
             _ => {}
@@ -299,30 +302,32 @@ fn members_may_want_different_topics() {
 fn members_on_threads_read_each_record_once() {
     let dir = scratch();
     let broker = with_partitions(dir.path(), 8);
-    let read = thread::scope(|scope| {
-        let workers: Vec<_> = (0..4)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut member = subscribed(&broker, "g", "t");
-                    let mut read = Vec::new();
-                    loop {
-                        let records = member.poll(Duration::from_millis(300)).unwrap();
-                        if records.is_empty() {
-                            return read;
-                        }
-                        member.commit_sync().unwrap();
-                        read.extend(places(&records));
-                    }
-                })
-            })
-            .collect();
+    let done = AtomicBool::new(false);
+    let work = || {
+        let mut member = subscribed(&broker, "g", "t");
+        let mut read = Vec::new();
+        loop {
+            let ends = done.load(Ordering::Acquire);
+            let records = member.poll(Duration::from_millis(5)).unwrap();
+            member.commit_sync().unwrap();
+            read.extend(places(&records));
+            if ends && records.is_empty() {
+                return read;
+            }
+        }
+    };
+    let mut read = thread::scope(|scope| {
+        let workers: Vec<_> = (0..4).map(|_| scope.spawn(work)).collect();
         let producer = Broker::producer(&broker);
         for _ in 0..50 {
             send_numbered(&producer, "t", "v", 16);
         }
+        done.store(true, Ordering::Release);
         let read = workers.into_iter().flat_map(|worker| worker.join().unwrap());
         read.collect::<Vec<_>>()
     });
+    // What the last ones to leave were about to hand over to each other.
+    read.extend(places(&subscribed(&broker, "g", "t").poll(NOW).unwrap()));
     let distinct: BTreeSet<_> = read.iter().copied().collect();
     assert_eq!(distinct.len(), 800, "skipped");
     assert_eq!(read.len(), 800, "repeated");

@@ -18,6 +18,7 @@ use merkql::hash::Hash;
 use merkql::record::Record;
 use merkql::topic::RetentionConfig;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -164,7 +165,7 @@ impl Parent {
                     self.next_sequence = self.next_sequence.max((unit ^ NUMBERED) + 1);
                 }
             }
-            "R" => self.ledger.root(id(1), number(3), Hash::from_hex(words[4]).unwrap()),
+            "R" => self.ledger.root(&id(1), number(3), Hash::from_hex(words[4]).unwrap()),
             "W" => self.ledger.begin_commit(GROUP, id(1), number(3)),
             "C" => self.ledger.commit(GROUP, id(1), number(3)),
             "M" => *self.marks.entry(words[1].to_owned()).or_default() += 1,
@@ -331,7 +332,8 @@ impl Writer {
             assert_eq!(record.key, key_of(unit, index));
             let Record { topic, partition, offset, .. } = record;
             let hash = record.hash();
-            text += &format!("@A {unit} {index} {count} {topic} {partition} {offset} {hash}\n");
+            writeln!(text, "@A {unit} {index} {count} {topic} {partition} {offset} {hash}")
+                .unwrap();
         }
         self.voice.say(&text);
     }

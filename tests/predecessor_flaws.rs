@@ -13,13 +13,11 @@ use support::*;
 
 /// The root of RFC 9162 over these leaves, as the definition has it.
 fn root_of(leaves: &[Hash]) -> Hash {
-    match leaves {
-        [leaf] => *leaf,
-        _ => {
-            let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
-            node_hash(&root_of(left), &root_of(right))
-        }
+    if let [leaf] = leaves {
+        return *leaf;
     }
+    let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
+    node_hash(&root_of(left), &root_of(right))
 }
 
 #[test]
@@ -111,14 +109,15 @@ fn acknowledged_offsets_read_back_their_own_records_after_a_full_disk() {
     window.fill_disk();
     let mut refused = 0;
     let mut sent = Vec::new();
-    let mut send = |refused: &mut usize, value: String| match producer.send(&keyless("t", value)) {
+    let mut attempt = |refused: &mut usize, value: String| match producer.send(&keyless("t", value))
+    {
         Ok(record) => sent.push(record),
         Err(_) => *refused += 1,
     };
-    (0..30).for_each(|number| send(&mut refused, format!("{number} {}", "x".repeat(3000))));
+    (0..30).for_each(|number| attempt(&mut refused, format!("{number} {}", "x".repeat(3000))));
     window.permit();
     let before = refused;
-    (0..30).for_each(|number| send(&mut refused, format!("retried {number}")));
+    (0..30).for_each(|number| attempt(&mut refused, format!("retried {number}")));
     assert!(before > 0 && refused == before, "{before}, then {refused}");
     for record in sent {
         assert_eq!(partition(&broker, "t", 0).read(record.offset).unwrap(), Some(record));

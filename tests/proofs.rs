@@ -56,7 +56,9 @@ fn a_proof_goes_on_holding_while_the_log_grows() {
         producer.send(&keyless("t", "v")).unwrap();
         let guard = partition(&broker, "t", 0);
         proofs.push(guard.proof(guard.next_offset() / 2).unwrap().unwrap());
-        proofs.iter().for_each(|proof| assert!(guard.verify_proof(proof).unwrap()));
+        for proof in &proofs {
+            assert!(guard.verify_proof(proof).unwrap());
+        }
     }
 }
 

@@ -175,9 +175,8 @@ fn topics_and_partitions_have_their_items() {
     let root: merkql::Result<Option<Hash>> = partition.merkle_root();
     let proof: merkql::Result<Option<Proof>> = partition.proof(3u64);
     let Proof { leaf_hash, siblings, root: proved } = proof.unwrap().unwrap();
-    let (leaf_hash, siblings, proved): (Hash, _, Hash) =
-        (leaf_hash.clone(), siblings.clone(), proved.clone());
-    let proof = Proof { leaf_hash, siblings, root: proved };
+    let proof = Proof { leaf_hash, siblings: siblings.clone(), root: proved };
+    is_clone::<Proof>();
     let verified: merkql::Result<bool> = partition.verify_proof(&proof);
 
     assert_eq!(ids, [0, 1]);
@@ -221,10 +220,10 @@ fn golden() -> Record {
 #[test]
 fn the_canonical_bytes_of_a_record_are_those_of_ever() {
     let bytes = golden().serialize();
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(hex.len(), 2 * 89);
+    let hex = |byte: &u8| format!("{byte:02x}");
+    assert_eq!(bytes.len(), 89);
     assert_eq!(
-        hex,
+        bytes.iter().map(hex).collect::<Vec<_>>().concat(),
         "010a00000000000000676f6c64656e2d6b657908000000000000007b226e223a34327d0600000000000000676f6c64656e\
          0100000007000000000000001400000000000000323032332d31312d31345432323a31333a32305a"
     );

@@ -14,6 +14,7 @@ use merkql::topic::RetentionConfig;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use support::watched::Watched;
 use support::*;
 
 /// Journal and segments so small that a few operations pass many of them.
@@ -22,7 +23,7 @@ fn small(dir: &Path) -> BrokerConfig {
         segment_bytes: 2048,
         journal_initial_bytes: 16 << 10,
         journal_max_bytes: 32 << 10,
-        ..BrokerConfig::new(dir)
+        ..Watched::swift().config(dir)
     }
 }
 
@@ -187,6 +188,25 @@ fn a_block_that_was_not_finished_is_dropped_whole() {
     assert_eq!(values(&records), ["first"], "all or nothing");
     let next = Broker::producer(&recovered).send(&keyless("t", "next")).unwrap();
     assert_eq!(next.offset, 1);
+}
+
+#[test]
+fn a_block_larger_than_a_journal_file_is_as_safe_as_any() {
+    let dir = scratch();
+    let broker = Broker::open(small(dir.path())).unwrap();
+    let producer = Broker::producer(&broker);
+    let mut acknowledged = Acknowledged::default();
+    for number in 0..4 {
+        acknowledged.add(&broker, vec![producer.send(&keyless("t", "small")).unwrap()]);
+        let large = vec![keyless("t", format!("{number} {}", "x".repeat(4000))); 50];
+        let sent = producer.send_batch(&large).unwrap();
+        acknowledged.add(&broker, sent);
+        assert_recovers(dir.path(), &acknowledged);
+    }
+    broker.maintain().unwrap();
+    let journal: u64 =
+        files(dir.path(), ".wal").iter().map(|path| path.metadata().unwrap().len()).sum();
+    assert!(journal < 500_000, "{journal} bytes: files of an uncommon size are not kept");
 }
 
 #[test]

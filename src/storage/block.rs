@@ -20,11 +20,13 @@
 //! * **file length** is that of the block's own file, **successor** the number
 //!   of the file that continues it, or 0 while none is ready: a file that is
 //!   short or gone is noticed.
-//! * **crc** is CRC-32C over everything but itself, the padding included,
-//!   seeded by the nonce: the image of another journal inside a record's value
-//!   cannot pass for a block of this one.
+//! * **crc** is CRC-32C over everything but itself, the padding included. It is
+//!   seeded by the log's identity, the file's number, the block's position and
+//!   the nonce: neither the image of a journal nor a made-up block inside a
+//!   record's value can pass for one, because the log's identity is random and
+//!   nothing at a place of its own choosing.
 
-use super::codec::{Decoder, crc32c};
+use super::codec::{Decoder, NUMBER_MAX, crc32c};
 
 /// Blocks start on multiples of this.
 pub(crate) const PAGE_BYTES: u64 = PAGE as u64;
@@ -42,6 +44,14 @@ const CRC_AT: usize = 12;
 const CRC_END: usize = 16;
 
 const _: () = assert!(BLOCK_HEADER_BYTES < PAGE);
+
+/// Where a block stands: part of what its checksum is seeded with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BlockPlace {
+    pub(crate) log_id: [u8; 16],
+    pub(crate) file: u64,
+    pub(crate) position: u64,
+}
 
 /// What a block says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,15 +106,18 @@ impl BlockHeader {
             body_len: input.u32("body length").ok()?,
             entries: input.u32("entry count").ok()?,
         };
-        let possible = magic == MAGIC && header.body_len as usize <= BODY_BYTES_MAX;
+        let bounded = [header.generation, header.sequence, header.file_len, header.successor]
+            .iter()
+            .all(|number| *number <= NUMBER_MAX);
+        let possible = magic == MAGIC && bounded && header.body_len as usize <= BODY_BYTES_MAX;
         possible.then_some((header, version, crc))
     }
 
     /// Whether `block`, header and padding included, is what was written.
-    pub(crate) fn holds(&self, crc: u32, block: &[u8]) -> bool {
+    pub(crate) fn holds(&self, place: &BlockPlace, crc: u32, block: &[u8]) -> bool {
         let whole = block.len() as u64 == self.block_len();
         let parts = block.get(..CRC_AT).zip(block.get(CRC_END..));
-        whole && parts.is_some_and(|(front, rest)| checksum(self.nonce, front, rest) == crc)
+        whole && parts.is_some_and(|(front, rest)| checksum(place, self.nonce, front, rest) == crc)
     }
 }
 
@@ -159,7 +172,7 @@ impl BlockBuffer {
     }
 
     /// Fills in the header and the padding; the result is ready to be written.
-    pub(crate) fn seal(&mut self, header: &BlockHeader) -> &[u8] {
+    pub(crate) fn seal(&mut self, place: &BlockPlace, header: &BlockHeader) -> &[u8] {
         let mut front = Vec::with_capacity(BLOCK_HEADER_BYTES);
         front.extend_from_slice(&MAGIC.to_le_bytes());
         front.extend_from_slice(&JOURNAL_VERSION.to_le_bytes());
@@ -182,12 +195,14 @@ impl BlockBuffer {
         let len = self.bytes.len().next_multiple_of(PAGE);
         self.bytes.resize(len, 0);
         self.bytes[..BLOCK_HEADER_BYTES].copy_from_slice(&front);
-        let crc = checksum(header.nonce, &self.bytes[..CRC_AT], &self.bytes[CRC_END..]);
+        let crc = checksum(place, header.nonce, &self.bytes[..CRC_AT], &self.bytes[CRC_END..]);
         self.bytes[CRC_AT..CRC_END].copy_from_slice(&crc.to_le_bytes());
         &self.bytes
     }
 }
 
-fn checksum(nonce: u64, front: &[u8], rest: &[u8]) -> u32 {
-    crc32c(0, &[&nonce.to_le_bytes(), front, rest])
+fn checksum(place: &BlockPlace, nonce: u64, front: &[u8], rest: &[u8]) -> u32 {
+    let BlockPlace { log_id, file, position } = place;
+    let [file, position, nonce] = [*file, *position, nonce].map(u64::to_le_bytes);
+    crc32c(0, &[log_id, &file, &position, &nonce, front, rest])
 }

@@ -12,7 +12,7 @@
 //! damaged. Block n+1 is written only after block n was synced, so any valid
 //! block behind the end proves the second. Nothing is changed here.
 
-use super::block::{BLOCK_HEADER_BYTES, BlockHeader, NoBlock, PAGE, PAGE_BYTES};
+use super::block::{BLOCK_HEADER_BYTES, BlockHeader, BlockPlace, NoBlock, PAGE, PAGE_BYTES};
 use super::journal::{JournalContext, JournalStart, parse_file_name};
 use crate::env::exact::read_up_to;
 use crate::env::{Access, EntryKind, File};
@@ -55,7 +55,7 @@ pub(crate) struct Chain {
 /// Reads the chain from `start` on. Fails with [`Error::Corrupt`] where a block
 /// that was acknowledged is missing.
 pub(crate) fn read_chain(context: &JournalContext, start: &JournalStart) -> Result<Chain> {
-    let files = open_all(context)?;
+    let files = list_files(context)?;
     let mut reader = ChainReader {
         context,
         files: &files,
@@ -64,7 +64,9 @@ pub(crate) fn read_chain(context: &JournalContext, start: &JournalStart) -> Resu
         generation: start.generation,
         nonce: start.nonce,
         next_sequence: start.sequence,
+        opened: None,
         blocks: Vec::new(),
+        covered: BTreeMap::new(),
         torn: false,
     };
     reader.require_file(start.file, start.file_len)?;
@@ -79,14 +81,14 @@ pub(crate) fn read_chain(context: &JournalContext, start: &JournalStart) -> Resu
     })
 }
 
-/// Whether any file of the journal holds a block, of whatever generation: then
-/// the directory was in use, and no log is created over it.
+/// Whether any file of the journal holds what looks like a block: then the
+/// directory was in use, and no log is created over it.
 pub(crate) fn holds_any_block(context: &JournalContext) -> Result<bool> {
-    for file in open_all(context)?.values() {
+    for (number, len) in list_files(context)? {
         let mut found = false;
-        file.each_header(|position, _| {
-            found |= file.block_at(context, position).is_ok_and(|block| block.is_ok());
-            !found
+        each_header(context, number, len, |_, _| {
+            found = true;
+            false
         })?;
         if found {
             return Ok(true);
@@ -95,71 +97,61 @@ pub(crate) fn holds_any_block(context: &JournalContext) -> Result<bool> {
     Ok(false)
 }
 
-#[derive(Debug)]
-struct OpenFile {
-    path: PathBuf,
-    file: Arc<dyn File>,
-    len: u64,
-}
-
-fn open_all(context: &JournalContext) -> Result<BTreeMap<u64, OpenFile>> {
+/// The journal's files and their lengths, by number.
+fn list_files(context: &JournalContext) -> Result<BTreeMap<u64, u64>> {
     let mut files = BTreeMap::new();
     for entry in context.file_system.list(&context.dir).at("list", &context.dir)? {
         let number = parse_file_name(&entry.name).filter(|_| entry.kind == EntryKind::File);
         let Some(number) = number else { continue };
-        let path = context.path(number);
-        let file = context.file_system.open(&path, Access::Read).at("open", &path)?;
-        let len = file.len().at("read the length of", &path)?;
-        files.insert(number, OpenFile { path, file, len });
+        let len = open(context, number)?.len().at("read the length of", &context.path(number))?;
+        files.insert(number, len);
     }
     Ok(files)
 }
 
-type Block = (BlockHeader, Vec<u8>);
-
-impl OpenFile {
-    /// The block at `position`; looked at twice, the second time through a
-    /// fresh handle, before it is said that there is none.
-    fn block_at(&self, context: &JournalContext, position: u64) -> Result<Result<Block, NoBlock>> {
-        if let Ok(block) = read_block(&*self.file, self.len, position).at("read", &self.path)? {
-            Ok(Ok(block))
-        } else {
-            let fresh = context.file_system.open(&self.path, Access::Read);
-            let fresh = fresh.at("open", &self.path)?;
-            read_block(&*fresh, self.len, position).at("read", &self.path)
-        }
-    }
-
-    /// Calls `visit` with everything at a page boundary that looks like a
-    /// header, until it returns `false`.
-    fn each_header(&self, mut visit: impl FnMut(u64, BlockHeader) -> bool) -> Result<()> {
-        let mut buffer = vec![0; SCAN_BYTES.min(usize::try_from(self.len).unwrap_or(SCAN_BYTES))];
-        let mut position = 0;
-        while position < self.len {
-            let read = read_up_to(&*self.file, &mut buffer, position).at("read", &self.path)?;
-            if read == 0 {
-                break;
-            }
-            for (page, bytes) in buffer[..read].chunks(PAGE).enumerate() {
-                let header = BlockHeader::parse(bytes).ok();
-                let at = position + page as u64 * PAGE_BYTES;
-                if header.is_some_and(|(header, _)| !visit(at, header)) {
-                    return Ok(());
-                }
-            }
-            position += read as u64;
-        }
-        Ok(())
-    }
+/// Files are opened one at a time: after many crashes there may be many.
+fn open(context: &JournalContext, number: u64) -> Result<Arc<dyn File>> {
+    let path = context.path(number);
+    context.file_system.open(&path, Access::Read).at("open", &path)
 }
+
+/// Calls `visit` with everything at a page boundary that looks like a header,
+/// until it returns `false`.
+fn each_header(
+    context: &JournalContext,
+    number: u64,
+    len: u64,
+    mut visit: impl FnMut(u64, BlockHeader) -> bool,
+) -> Result<()> {
+    let path = context.path(number);
+    let file = open(context, number)?;
+    let mut buffer = vec![0; SCAN_BYTES.min(usize::try_from(len).unwrap_or(SCAN_BYTES))];
+    let mut position = 0;
+    while position < len {
+        let read = read_up_to(&*file, &mut buffer, position).at("read", &path)?;
+        if read == 0 {
+            break;
+        }
+        for (at, bytes) in (position..).step_by(PAGE).zip(buffer[..read].chunks(PAGE)) {
+            let header = BlockHeader::parse(bytes).ok();
+            if header.is_some_and(|(header, _)| !visit(at, header)) {
+                return Ok(());
+            }
+        }
+        position += read as u64;
+    }
+    Ok(())
+}
+
+type Block = (BlockHeader, Vec<u8>);
 
 fn read_block(
     file: &dyn File,
     file_len: u64,
-    position: u64,
+    place: &BlockPlace,
 ) -> std::io::Result<Result<Block, NoBlock>> {
     let mut front = [0; BLOCK_HEADER_BYTES];
-    if read_up_to(file, &mut front, position)? < BLOCK_HEADER_BYTES {
+    if read_up_to(file, &mut front, place.position)? < BLOCK_HEADER_BYTES {
         return Ok(Err(NoBlock::NoHeader));
     }
     let (header, crc) = match BlockHeader::parse(&front) {
@@ -167,15 +159,15 @@ fn read_block(
         Err(reason) => return Ok(Err(reason)),
     };
     let len = header.block_len();
-    if position.checked_add(len).is_none_or(|end| end > file_len) {
+    if place.position.checked_add(len).is_none_or(|end| end > file_len) {
         return Ok(Err(NoBlock::Torn(header)));
     }
     let mut bytes = vec![0; usize::try_from(len).map_err(std::io::Error::other)?];
-    let read = read_up_to(file, &mut bytes, position)?;
+    let read = read_up_to(file, &mut bytes, place.position)?;
     // What was read first may have been wrong, and what the checksum covers is
     // right: only the header that is part of it counts.
     let same = BlockHeader::parse(&bytes).is_ok_and(|parsed| parsed == (header, crc));
-    if read < bytes.len() || !same || !header.holds(crc, &bytes) {
+    if read < bytes.len() || !same || !header.holds(place, crc, &bytes) {
         return Ok(Err(NoBlock::Torn(header)));
     }
     bytes.truncate(BLOCK_HEADER_BYTES + header.body_len as usize);
@@ -185,41 +177,62 @@ fn read_block(
 
 struct ChainReader<'a> {
     context: &'a JournalContext,
-    files: &'a BTreeMap<u64, OpenFile>,
+    /// Every file's length.
+    files: &'a BTreeMap<u64, u64>,
+    /// The file that was read last, kept open.
+    opened: Option<(u64, Arc<dyn File>)>,
     file: u64,
     position: u64,
     generation: u64,
     nonce: u64,
     next_sequence: u64,
     blocks: Vec<ChainBlock>,
+    /// Where the chain's blocks lie: by file and position, where each ends.
+    covered: BTreeMap<(u64, u64), u64>,
     torn: bool,
 }
 
 impl ChainReader<'_> {
-    fn require_file(&self, number: u64, len: u64) -> Result<&OpenFile> {
+    fn require_file(&self, number: u64, len: u64) -> Result<u64> {
         let path = self.context.path(number);
         match self.files.get(&number) {
             None => Err(Error::corrupt(&path, 0, "the journal goes on in a file that is missing")),
-            Some(file) if file.len < len => {
-                let reason =
-                    format!("the journal file had {len} bytes and was cut to {}", file.len);
-                Err(Error::corrupt(&path, file.len, reason))
+            Some(found) if *found < len => {
+                let reason = format!("the journal file had {len} bytes and was cut to {found}");
+                Err(Error::corrupt(&path, *found, reason))
             }
-            Some(file) => Ok(file),
+            Some(found) => Ok(*found),
         }
+    }
+
+    /// The block at a place; looked at twice, the second time through a fresh
+    /// handle, before it is said that there is none.
+    fn block_at(&mut self, number: u64, position: u64) -> Result<Result<Block, NoBlock>> {
+        let path = self.context.path(number);
+        let len = self.require_file(number, 0)?;
+        let place = self.context.place(number, position);
+        let file = match self.opened.take() {
+            Some((opened, file)) if opened == number => file,
+            _ => open(self.context, number)?,
+        };
+        let found = read_block(&*file, len, &place).at("read", &path)?;
+        self.opened = Some((number, file));
+        if found.is_ok() {
+            return Ok(found);
+        }
+        read_block(&*open(self.context, number)?, len, &place).at("read", &path)
     }
 
     /// Takes the next block, if there is one.
     fn step(&mut self) -> Result<bool> {
-        let file = self.require_file(self.file, 0)?;
-        match file.block_at(self.context, self.position)? {
+        match self.block_at(self.file, self.position)? {
             Ok((header, body)) if self.is_next(&header) => {
                 self.take(self.file, self.position, &header, body)?;
                 return Ok(true);
             }
             Err(NoBlock::Version(found)) => {
                 return Err(Error::UnsupportedVersion {
-                    path: file.path.clone(),
+                    path: self.context.path(self.file),
                     found,
                     supported: super::block::JOURNAL_VERSION,
                 });
@@ -239,9 +252,9 @@ impl ChainReader<'_> {
     /// Looks for a generation that goes on from here in another file.
     fn follow_link(&mut self) -> Result<bool> {
         let mut next: Option<(u64, Block)> = None;
-        for (number, file) in self.files {
-            let Ok((header, body)) = file.block_at(self.context, 0)? else { continue };
-            let known = [self.next_sequence, self.next_sequence.wrapping_sub(1)];
+        for number in self.files.keys() {
+            let Ok((header, body)) = self.block_at(*number, 0)? else { continue };
+            let known = [self.next_sequence, self.next_sequence.saturating_sub(1)];
             let continues = header.generation > self.generation
                 && header.previous_nonce == self.nonce
                 && known.contains(&header.sequence);
@@ -263,7 +276,7 @@ impl ChainReader<'_> {
         header: &BlockHeader,
         body: Vec<u8>,
     ) -> Result<()> {
-        let file = self.require_file(number, header.file_len)?;
+        self.require_file(number, header.file_len)?;
         if header.successor != 0 {
             self.require_file(header.successor, PAGE_BYTES)?;
         }
@@ -273,7 +286,7 @@ impl ChainReader<'_> {
                 entries: header.entries,
                 body,
                 link_nonce: self.nonce,
-                path: file.path.clone(),
+                path: self.context.path(number),
                 position,
             });
             self.next_sequence += 1;
@@ -282,6 +295,7 @@ impl ChainReader<'_> {
         }
         self.file = number;
         self.position = position + header.block_len();
+        self.covered.insert((number, position), self.position);
         self.generation = header.generation;
         self.nonce = header.nonce;
         self.torn = false;
@@ -290,19 +304,19 @@ impl ChainReader<'_> {
 
     /// A valid block behind the end of the chain is proof that one which was
     /// acknowledged is missing. Returns the greatest generation in use.
-    fn refuse_strays(&self, start: &JournalStart) -> Result<u64> {
+    fn refuse_strays(&mut self, start: &JournalStart) -> Result<u64> {
         let mut generation_max = self.generation;
-        for file in self.files.values() {
+        for (number, len) in self.files {
             let mut found = Vec::new();
-            file.each_header(|position, header| {
-                if header.generation >= start.generation {
+            each_header(self.context, *number, *len, |position, header| {
+                if header.generation >= start.generation && !self.covers(*number, position) {
                     found.push(position);
                 }
                 true
             })?;
             for position in found {
                 // The header of the look through counts for nothing by itself.
-                let Ok((header, _)) = file.block_at(self.context, position)? else { continue };
+                let Ok((header, _)) = self.block_at(*number, position)? else { continue };
                 if header.generation < start.generation {
                     continue;
                 }
@@ -312,10 +326,17 @@ impl ChainReader<'_> {
                         "block {} of the journal is valid, but block {} before it is not",
                         header.sequence, self.next_sequence
                     );
-                    return Err(Error::corrupt(&file.path, position, reason));
+                    return Err(Error::corrupt(&self.context.path(*number), position, reason));
                 }
             }
         }
         Ok(generation_max)
+    }
+
+    /// Whether a block of the chain lies over the place: what a record holds
+    /// there is nobody's block.
+    fn covers(&self, number: u64, position: u64) -> bool {
+        let before = self.covered.range((number, 0)..=(number, position)).next_back();
+        before.is_some_and(|(_, end)| position < *end)
     }
 }

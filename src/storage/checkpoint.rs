@@ -14,7 +14,7 @@
 use super::files::PooledFile;
 use super::manifest::Manifest;
 use super::segment::Segment;
-use super::store::{Store, Writer};
+use super::store::{Footing, Store, Writer};
 use crate::error::{IoContext, Result};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -121,7 +121,8 @@ impl Store {
     /// Completes a checkpoint of everything that is committed.
     pub(crate) fn checkpoint_now(&self, writer: &mut Writer) -> Result<()> {
         self.finish_checkpoint(writer)?;
-        if writer.pristine || (writer.touched.is_empty() && writer.journal.start().position == 0) {
+        let unchanged = writer.touched.is_empty() && writer.journal.start().position == 0;
+        if unchanged || writer.footing != Footing::Changed {
             return Ok(());
         }
         writer.journal.roll(0)?;
@@ -135,9 +136,10 @@ impl Store {
         let partitions: Vec<_> = self.tables().partitions().cloned().collect();
         let rebuilt = partitions.iter().filter(|partition| !partition.dirty_files().is_empty());
         writer.touched.extend(rebuilt.map(|partition| (partition.key, Arc::clone(partition))));
-        if writer.pristine && writer.touched.is_empty() {
+        if writer.footing != Footing::Changed && writer.touched.is_empty() {
             return Ok(());
         }
+        self.make_firm(writer)?;
         self.finish_checkpoint(writer)?;
         for partition in &partitions {
             partition.trim()?;

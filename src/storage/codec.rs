@@ -1,5 +1,9 @@
 //! Bytes to numbers and back: little-endian, explicit widths, every read bounded.
 
+/// Counters, positions and lengths on disk stay below this, so that no sum of
+/// two of them, from whatever bytes, overflows. No log of ours reaches it.
+pub(crate) const NUMBER_MAX: u64 = 1 << 62;
+
 /// Bytes end too early, or hold what no encoder of ours writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Malformed {
@@ -82,6 +86,18 @@ impl<'a> Decoder<'a> {
             }
         }
         Err(self.malformed(expected))
+    }
+
+    /// A varint up to [`NUMBER_MAX`].
+    pub(crate) fn number(&mut self, expected: &'static str) -> Decoded<u64> {
+        let number = self.varint(expected)?;
+        if number <= NUMBER_MAX { Ok(number) } else { Err(self.malformed(expected)) }
+    }
+
+    /// A fixed-width number up to [`NUMBER_MAX`].
+    pub(crate) fn fixed_number(&mut self, expected: &'static str) -> Decoded<u64> {
+        let number = self.u64(expected)?;
+        if number <= NUMBER_MAX { Ok(number) } else { Err(self.malformed(expected)) }
     }
 
     /// A varint length and as many bytes.

@@ -17,6 +17,8 @@ use std::sync::{Arc, PoisonError};
 
 /// Staged operations of more than this go into the next block.
 const GROUP_BYTES_MAX: u64 = 8 << 20;
+/// An upper bound of what one item of an entry takes beside records.
+const ENTRY_BYTES: usize = 320;
 /// How often a leader lets other threads run so that they can join its group.
 const GATHER_YIELDS: usize = 8;
 
@@ -37,8 +39,13 @@ pub(crate) enum Operation {
 impl Operation {
     fn bytes(&self) -> u64 {
         match self {
-            Self::Write { records, .. } => records.iter().map(StagedRecords::frames_len).sum(),
-            Self::CreateTopic { .. } => 0,
+            Self::Write { records, commits, sent } => {
+                let frames: u64 = records.iter().map(StagedRecords::frames_len).sum();
+                let commits = commits.as_ref().map_or(0, |(_, commits)| commits.len());
+                let placements = if sent.is_some() { records.len() } else { 0 };
+                frames + ((records.len() + commits + placements) * ENTRY_BYTES) as u64
+            }
+            Self::CreateTopic { .. } => ENTRY_BYTES as u64,
         }
     }
 }
@@ -57,15 +64,31 @@ pub(crate) enum Outcome {
 
 /// A claim on the outcome of a staged operation.
 #[derive(Debug, Default)]
-pub(crate) struct Ticket(Mutex<Option<Result<Outcome>>>);
+pub(crate) struct Ticket {
+    outcome: Mutex<Option<Result<Outcome>>>,
+    settled: Condvar,
+}
 
 impl Ticket {
-    pub(crate) fn outcome(&self) -> Option<Result<Outcome>> {
-        lock(&self.0).clone()
+    fn outcome(&self) -> Option<Result<Outcome>> {
+        lock(&self.outcome).clone()
     }
 
     pub(crate) fn settle(&self, outcome: Result<Outcome>) {
-        lock(&self.0).get_or_insert(outcome);
+        lock(&self.outcome).get_or_insert(outcome);
+        self.settled.notify_all();
+    }
+
+    /// Waits for a log that is being closed: closing commits or fails whatever
+    /// is staged.
+    pub(crate) fn wait_for_close(&self) -> Result<Outcome> {
+        let mut outcome = lock(&self.outcome);
+        loop {
+            if let Some(outcome) = &*outcome {
+                return outcome.clone();
+            }
+            outcome = self.settled.wait(outcome).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 }
 
@@ -82,6 +105,9 @@ struct QueueState {
     leading: bool,
     /// How many operations the last block held.
     last_group: usize,
+    /// How many were ever staged, and how many of those were committed or failed.
+    staged_ever: u64,
+    settled_ever: u64,
     closed: bool,
 }
 
@@ -101,6 +127,7 @@ impl Queue {
             return Err(Error::Closed);
         }
         state.staged.push_back(Staged { operation, ticket: Arc::clone(&ticket) });
+        state.staged_ever += 1;
         Ok(ticket)
     }
 
@@ -131,16 +158,17 @@ impl Queue {
         }
     }
 
-    /// Commits what is staged until nothing is.
+    /// Commits what is staged now. What comes later is for others.
     pub(crate) fn drain(&self, latch: &Latch, mut commit: impl FnMut(&[Staged], &dyn Fn())) {
+        let staged_ever = lock(&self.state).staged_ever;
         loop {
             let mut state = lock(&self.state);
+            if state.settled_ever >= staged_ever {
+                return;
+            }
             if state.leading {
                 drop(self.turned.wait(state).unwrap_or_else(PoisonError::into_inner));
                 continue;
-            }
-            if state.staged.is_empty() {
-                return;
             }
             state.leading = true;
             drop(state);
@@ -206,7 +234,10 @@ impl Drop for Leader<'_> {
             let error = self.latch.check().err().unwrap_or(Error::Closed);
             staged.ticket.settle(Err(error));
         }
-        lock(&self.queue.state).leading = false;
+        let mut state = lock(&self.queue.state);
+        state.leading = false;
+        state.settled_ever += self.group.len() as u64;
+        drop(state);
         self.queue.turned.notify_all();
     }
 }

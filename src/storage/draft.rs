@@ -19,6 +19,7 @@ use super::partition::{Head, PartitionLog};
 use super::segment::Segment;
 use crate::error::Result;
 use crate::merkle::{CompactRange, Hash, leaf_hash};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Records for one partition, as a caller stages them: complete but for their
@@ -166,6 +167,11 @@ impl Draft {
         self.range.size()
     }
 
+    /// Whether there is anything to be committed.
+    pub(crate) fn has_records(&self) -> bool {
+        self.runs.iter().any(|run| run.records > 0)
+    }
+
     /// Obtains everything that `records` in `frames_len` bytes need on disk.
     /// With `pin`, their files stay open until the draft is applied.
     pub(crate) fn reserve(&mut self, frames_len: u64, records: u64, pin: bool) -> Result<()> {
@@ -194,9 +200,10 @@ impl Draft {
         {
             self.runs.push(Run::new(Arc::clone(active), false, self.range.size()));
         }
-        let position = self.runs.last().map(Run::end);
-        let rolls = position.is_none_or(|position| {
-            head.must_roll(position, frames_len, self.options.segment_bytes)
+        let segment_bytes = self.options.segment_bytes;
+        let rolls = self.runs.last().is_none_or(|run| {
+            let full = run.end() > 0 && run.end().saturating_add(frames_len) > segment_bytes;
+            full || (!run.is_new && head.active_is_damaged())
         });
         if rolls {
             if let Some(last) = self.runs.last() {
@@ -349,10 +356,10 @@ impl Draft {
         self.partition.publish(self.range, &new);
     }
 
-    /// Gives up before the commit point. A new segment that the next attempt
-    /// can use is kept; the others are returned, to be removed.
-    pub(crate) fn abandon(self) -> Vec<Arc<Segment>> {
-        let new = self.runs.into_iter().filter(|run| run.is_new).map(|run| run.segment);
-        self.partition.head().keep_spare(&self.partition, new.collect())
+    /// Gives up before the commit point. Returns the paths of new segments,
+    /// which nothing names.
+    pub(crate) fn abandon(self) -> Vec<PathBuf> {
+        let new = self.runs.iter().filter(|run| run.is_new);
+        new.map(|run| run.segment.file.path().to_owned()).collect()
     }
 }

@@ -38,7 +38,7 @@ impl PartitionKey {
     }
 
     pub(crate) fn decode(input: &mut Decoder<'_>) -> Decoded<Self> {
-        let incarnation = input.varint("a topic incarnation")?;
+        let incarnation = input.number("a topic incarnation")?;
         let partition = input.varint("a partition")?;
         let partition = u32::try_from(partition).map_err(|_| input.malformed("a partition"))?;
         Ok(Self { incarnation, partition })
@@ -81,8 +81,8 @@ impl Placement {
     pub(crate) fn decode(input: &mut Decoder<'_>) -> Decoded<Self> {
         Ok(Self {
             key: PartitionKey::decode(input)?,
-            base_offset: input.varint("an offset")?,
-            records: input.varint("a count of records")?,
+            base_offset: input.number("an offset")?,
+            records: input.number("a count of records")?,
         })
     }
 }
@@ -141,13 +141,13 @@ impl<'a> Entry<'a> {
         match input.u8("an entry's kind")? {
             KIND_APPEND => Ok(Self::Append {
                 key: PartitionKey::decode(input)?,
-                base_offset: input.varint("an offset")?,
-                records: input.varint("a count of records")?,
+                base_offset: input.number("an offset")?,
+                records: input.number("a count of records")?,
                 frames: input.blob("frames")?,
             }),
             KIND_CREATE => Ok(Self::Create {
                 name: input.text("a topic name")?,
-                incarnation: input.varint("a topic incarnation")?,
+                incarnation: input.number("a topic incarnation")?,
                 partitions: partition_count(input)?,
                 settings: TopicSettings::decode(input)?,
             }),
@@ -157,7 +157,7 @@ impl<'a> Entry<'a> {
             }),
             KIND_SENT => Ok(Self::Sent {
                 producer_id: input.u64("a producer id")?,
-                sequence: input.varint("a sequence")?,
+                sequence: input.number("a sequence")?,
                 placements: decode_list(input, 4, Placement::decode)?,
             }),
             _ => Err(input.malformed("a known kind of entry")),

@@ -73,25 +73,52 @@ impl FilePool {
         self.clock.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Makes room for one more handle, and notes whose it is.
-    fn admit(&self, newcomer: &Arc<PooledFile>, purpose: Purpose) -> Result<()> {
-        let mut open = lock(&self.open);
-        open.retain(|file| file.upgrade().is_some_and(|file| lock(&file.handle).is_some()));
-        while open.len() >= self.open_max {
-            let files: Vec<_> = open.iter().filter_map(Weak::upgrade).collect();
-            let oldest = files.iter().enumerate().min_by_key(|(_, file)| file.eviction_rank());
-            let Some((index, file)) = oldest else { break };
-            if file.is_dirty() && self.latch.check().is_ok() {
-                if purpose == Purpose::Read {
-                    break;
-                }
-                file.sync()?;
-            }
-            *lock(&file.handle) = None;
-            open.swap_remove(index);
+    /// Opens `newcomer` with `open`, after making room for its handle.
+    fn admit(
+        &self,
+        newcomer: &Arc<PooledFile>,
+        purpose: Purpose,
+        open: impl FnOnce() -> Result<Arc<dyn File>>,
+    ) -> Result<Arc<dyn File>> {
+        let mut files = lock(&self.open);
+        files.retain(|file| file.upgrade().is_some_and(|file| lock(&file.handle).is_some()));
+        while files.len() >= self.open_max && self.evict_one(&mut files, purpose)? {}
+        let mut slot = lock(&newcomer.handle);
+        if let Some(handle) = &*slot {
+            return Ok(Arc::clone(handle));
         }
-        open.push(Arc::downgrade(newcomer));
-        Ok(())
+        let handle = open()?;
+        *slot = Some(Arc::clone(&handle));
+        files.push(Arc::downgrade(newcomer));
+        Ok(handle)
+    }
+
+    /// Closes the longest unused file; clean ones go before dirty ones. Returns
+    /// whether one was closed.
+    fn evict_one(&self, files: &mut Vec<Weak<PooledFile>>, purpose: Purpose) -> Result<bool> {
+        let candidates = files.iter().enumerate().filter_map(|(index, file)| {
+            let file = file.upgrade()?;
+            (file.pins.load(Ordering::Acquire) == 0).then(|| (file.eviction_rank(), index, file))
+        });
+        let Some((_, index, file)) = candidates.min_by_key(|(rank, index, _)| (*rank, *index))
+        else {
+            return Ok(false);
+        };
+        if file.is_dirty() && self.latch.check().is_ok() {
+            if purpose == Purpose::Read {
+                return Ok(false);
+            }
+            file.sync()?;
+        }
+        let mut slot = lock(&file.handle);
+        // A writer takes its handle under this lock, and is seen here.
+        if file.is_dirty() && self.latch.check().is_ok() {
+            return Ok(false);
+        }
+        *slot = None;
+        drop(slot);
+        files.swap_remove(index);
+        Ok(true)
     }
 }
 
@@ -100,7 +127,12 @@ impl FilePool {
 pub(crate) struct PooledFile {
     path: PathBuf,
     handle: Mutex<Option<Arc<dyn File>>>,
-    dirty: AtomicBool,
+    /// Counts changes, before and after each. What a sync covers is what was
+    /// counted when it began.
+    changes: AtomicU64,
+    synced_changes: AtomicU64,
+    /// How many commits rely on the handle.
+    pins: AtomicU64,
     last_use: AtomicU64,
     pool: Arc<FilePool>,
 }
@@ -111,7 +143,9 @@ impl PooledFile {
         Arc::new(Self {
             path,
             handle: Mutex::default(),
-            dirty: AtomicBool::default(),
+            changes: AtomicU64::default(),
+            synced_changes: AtomicU64::default(),
+            pins: AtomicU64::default(),
             last_use: AtomicU64::default(),
             pool: Arc::clone(pool),
         })
@@ -120,10 +154,13 @@ impl PooledFile {
     /// Creates the file. Its name is durable only after a sync of its directory.
     pub(crate) fn create(pool: &Arc<FilePool>, path: PathBuf) -> Result<Arc<Self>> {
         let file = Self::existing(pool, path);
-        pool.admit(&file, Purpose::Write)?;
-        let handle = pool.file_system.create_new(&file.path).at("create", &file.path)?;
-        *lock(&file.handle) = Some(handle);
+        file.create_handle(Purpose::Write)?;
         Ok(file)
+    }
+
+    fn create_handle(self: &Arc<Self>, purpose: Purpose) -> Result<Arc<dyn File>> {
+        let create = || self.pool.file_system.create_new(&self.path).at("create", &self.path);
+        self.pool.admit(self, purpose, create)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -138,18 +175,18 @@ impl PooledFile {
     pub(crate) fn ensure_exists(self: &Arc<Self>) -> Result<bool> {
         match self.handle(Purpose::Write) {
             Ok(_) => Ok(false),
-            Err(error) if error.is_not_found() => {
-                let created = self.pool.file_system.create_new(&self.path);
-                *lock(&self.handle) = Some(created.at("create", &self.path)?);
-                Ok(true)
-            }
+            Err(error) if error.is_not_found() => self.create_handle(Purpose::Write).map(|_| true),
             Err(error) => Err(error),
         }
     }
 
-    /// Keeps a handle open for a commit, which may no longer fail for want of one.
+    /// Keeps the file open for a commit, which may no longer fail for want of a
+    /// handle.
     pub(crate) fn pin(self: &Arc<Self>) -> Result<Pin> {
-        self.handle(Purpose::Write).map(Pin)
+        // Pinned first: a reader must not close it in between.
+        self.pins.fetch_add(1, Ordering::AcqRel);
+        let pin = Pin(Arc::clone(self));
+        self.handle(Purpose::Write).map(|_| pin)
     }
 
     fn handle(self: &Arc<Self>, purpose: Purpose) -> Result<Arc<dyn File>> {
@@ -160,10 +197,23 @@ impl PooledFile {
         if let Some(handle) = &*lock(&self.handle) {
             return Ok(Arc::clone(handle));
         }
-        self.pool.admit(self, purpose)?;
-        let opened = self.pool.file_system.open(&self.path, Access::ReadWrite);
-        let opened = opened.at("open", &self.path)?;
-        Ok(Arc::clone(lock(&self.handle).get_or_insert(opened)))
+        let open = || self.pool.file_system.open(&self.path, Access::ReadWrite);
+        self.pool.admit(self, purpose, || open().at("open", &self.path))
+    }
+
+    /// Changes the file: from the first moment on it counts as dirty.
+    fn change<T>(
+        self: &Arc<Self>,
+        purpose: Purpose,
+        change: impl FnOnce(&dyn File) -> Result<T>,
+    ) -> Result<T> {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        let handle = self.handle(purpose).inspect_err(|_| {
+            self.changes.fetch_sub(1, Ordering::AcqRel);
+        })?;
+        let changed = change(&*handle);
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        changed
     }
 
     /// A second handle, for a look at the file that no cache of the first can spoil.
@@ -184,37 +234,42 @@ impl PooledFile {
     }
 
     pub(crate) fn write(self: &Arc<Self>, bytes: &[u8], position: u64) -> Result<()> {
-        let handle = self.handle(Purpose::Write)?;
-        self.dirty.store(true, Ordering::Release);
-        let written = write_all_at(&*handle, bytes, position).at("write", &self.path);
-        // Again: a reader's look at the flag may have come before the write.
-        self.dirty.store(true, Ordering::Release);
-        written
+        self.write_as(Purpose::Write, bytes, position)
+    }
+
+    /// Writes from a reader's thread what is derived from the log.
+    pub(crate) fn write_derived(self: &Arc<Self>, bytes: &[u8], position: u64) -> Result<()> {
+        self.pool.latch.check()?;
+        self.write_as(Purpose::Read, bytes, position)
+    }
+
+    fn write_as(self: &Arc<Self>, purpose: Purpose, bytes: &[u8], position: u64) -> Result<()> {
+        let write = |file: &dyn File| write_all_at(file, bytes, position).at("write", &self.path);
+        self.change(purpose, write)
     }
 
     pub(crate) fn allocate(self: &Arc<Self>, len: u64) -> Result<()> {
-        let handle = self.handle(Purpose::Write)?;
-        self.dirty.store(true, Ordering::Release);
-        handle.allocate(len).at("allocate space for", &self.path)
+        let allocate = |file: &dyn File| file.allocate(len).at("allocate space for", &self.path);
+        self.change(Purpose::Write, allocate)
     }
 
     pub(crate) fn set_len(self: &Arc<Self>, len: u64) -> Result<()> {
-        let handle = self.handle(Purpose::Write)?;
-        self.dirty.store(true, Ordering::Release);
-        handle.set_len(len).at("cut", &self.path)
+        self.change(Purpose::Write, |file| file.set_len(len).at("cut", &self.path))
     }
 
     /// Makes everything written so far durable. A failure must latch the log:
     /// what the sync covered is lost for good, and no second sync can tell.
     pub(crate) fn sync(self: &Arc<Self>) -> Result<()> {
         let handle = self.handle(Purpose::Write)?;
-        self.dirty.store(false, Ordering::Release);
+        let covered = self.changes.load(Ordering::Acquire);
         let synced = handle.sync_data().at("sync", &self.path);
-        synced.inspect_err(|error| self.pool.latch.set(error))
+        synced.inspect_err(|error| self.pool.latch.set(error))?;
+        self.synced_changes.fetch_max(covered, Ordering::AcqRel);
+        Ok(())
     }
 
     pub(crate) fn is_dirty(&self) -> bool {
-        self.dirty.load(Ordering::Acquire)
+        self.synced_changes.load(Ordering::Acquire) < self.changes.load(Ordering::Acquire)
     }
 
     /// Clean files are closed before dirty ones, then the longest unused first.
@@ -225,4 +280,10 @@ impl PooledFile {
 
 /// Keeps a file open as long as it lives.
 #[derive(Debug)]
-pub(crate) struct Pin(#[expect(dead_code, reason = "held, never used")] Arc<dyn File>);
+pub(crate) struct Pin(Arc<PooledFile>);
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        self.0.pins.fetch_sub(1, Ordering::AcqRel);
+    }
+}

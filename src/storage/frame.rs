@@ -21,6 +21,7 @@
 //! is invalid, so zeroes are never a frame.
 
 use super::codec::{Decoded, Decoder, Encode, Malformed, crc32c};
+use crate::merkle::MAX_LEAVES;
 
 /// Bytes in front of a payload.
 pub(crate) const FRAME_HEADER_BYTES: usize = 17;
@@ -36,6 +37,12 @@ const KIND_LZ4: u8 = 2;
 const FLAG_KEY: u8 = 1;
 const FLAG_VALUE: u8 = 2;
 const FLAG_HEADERS: u8 = 4;
+
+/// An upper bound of how many records can stand in `bytes` of frames: LZ4
+/// expands by at most 255, and a record takes at least 11 bytes inside a block.
+pub(crate) fn records_max(bytes: u64) -> u64 {
+    bytes.saturating_mul(255 / 11)
+}
 
 /// What the checksums of one partition's frames start from.
 pub(crate) fn frame_seed(log_id: &[u8; 16], incarnation: u64, partition: u32) -> u32 {
@@ -164,7 +171,8 @@ impl FrameHeader {
             kind: input.u8("kind").ok()?,
         };
         let possible = matches!(header.kind, KIND_RECORD | KIND_LZ4)
-            && (BODY_BYTES_MIN..=PAYLOAD_BYTES_MAX).contains(&header.payload_len);
+            && (BODY_BYTES_MIN..=PAYLOAD_BYTES_MAX).contains(&header.payload_len)
+            && header.offset < MAX_LEAVES;
         possible.then_some(header)
     }
 
@@ -218,9 +226,10 @@ impl<'a> Frame<'a> {
         let mut next = self.offset;
         for _ in 0..count {
             let delta = input.varint("an offset delta")?;
-            let offset = self.offset.checked_add(delta).filter(|offset| *offset >= next);
+            let offset = self.offset.checked_add(delta);
+            let offset = offset.filter(|offset| (next..MAX_LEAVES).contains(offset));
             let offset = offset.ok_or(input.malformed("a greater offset"))?;
-            next = offset.checked_add(1).ok_or(input.malformed("a smaller offset"))?;
+            next = offset + 1;
             let body = input.blob("a record")?;
             if !visit(offset, body, Body::decode(body)?) {
                 return Ok(());

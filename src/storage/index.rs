@@ -74,8 +74,8 @@ impl IndexFile {
         }
         let mut points = Vec::with_capacity(input.remaining() / 16);
         for _ in 0..count {
-            let offset = input.u64("an offset")?;
-            points.push(IndexPoint { offset, position: input.u64("a position")? });
+            let offset = input.fixed_number("an offset")?;
+            points.push(IndexPoint { offset, position: input.fixed_number("a position")? });
         }
         input.finish()?;
         Ok(Self { base_offset, generation, covered_len, points })

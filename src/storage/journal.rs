@@ -14,7 +14,8 @@
 //! successor, written only where the last block could not name it yet. So the
 //! journal never goes on in a file that nothing durable points to.
 
-use super::block::{BlockBuffer, BlockHeader, PAGE_BYTES, block_len};
+use super::block::{BlockBuffer, BlockHeader, BlockPlace, PAGE_BYTES, block_len};
+use super::codec::NUMBER_MAX;
 use super::latch::Latch;
 use super::options::JournalSizes;
 use crate::env::exact::write_all_at;
@@ -52,7 +53,7 @@ pub(crate) fn file_name(number: u64) -> String {
 /// The number in a journal file's name.
 pub(crate) fn parse_file_name(name: &str) -> Option<u64> {
     let number = name.strip_suffix(".wal")?.parse().ok()?;
-    (number > 0 && file_name(number) == name).then_some(number)
+    ((1..=NUMBER_MAX).contains(&number) && file_name(number) == name).then_some(number)
 }
 
 /// A journal file that is open.
@@ -90,6 +91,7 @@ impl Successor {
 #[derive(Debug, Clone)]
 pub(crate) struct JournalContext {
     pub(crate) dir: PathBuf,
+    pub(crate) log_id: [u8; 16],
     pub(crate) file_system: Arc<dyn FileSystem>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) probe: Arc<dyn Probe>,
@@ -98,6 +100,10 @@ pub(crate) struct JournalContext {
 }
 
 impl JournalContext {
+    pub(crate) fn place(&self, file: u64, position: u64) -> BlockPlace {
+        BlockPlace { log_id: self.log_id, file, position }
+    }
+
     pub(crate) fn path(&self, number: u64) -> PathBuf {
         self.dir.join(file_name(number))
     }
@@ -138,9 +144,7 @@ impl Journal {
         let current = create_file(&context, 1)?;
         let start =
             JournalStart { file: 1, position: 0, file_len: len, generation: 1, nonce, sequence: 1 };
-        current.file.allocate(len).at("allocate space for", &current.path)?;
-        current.sync(&context.latch)?;
-        context.file_system.sync_dir(&context.dir).at("sync", &context.dir)?;
+        make_ready(&context, &current, len)?;
         Ok(Self::at(context, JournalFile { len, ..current }, start, nonce, 2))
     }
 
@@ -159,7 +163,7 @@ impl Journal {
 
     /// Begins a new generation in a new file, with the block that recovery
     /// found last, if any, as its first: a kill or a failed sync may have left
-    /// that block in the cache alone. Its sequence is the one before `start`'s.
+    /// that block in the cache alone. `sequence` is that of the next block.
     pub(crate) fn begin_generation(
         context: JournalContext,
         number: u64,
@@ -171,20 +175,19 @@ impl Journal {
         let block_bytes = last.as_ref().map_or(0, |(block, _)| block_len(block.body_len()));
         let len = context.sizes.initial_bytes.max(block_bytes + PAGE_BYTES);
         let file = create_file(&context, number)?;
-        file.file.allocate(len).at("allocate space for", &file.path)?;
+        if let Err(error) = make_ready(&context, &file, len) {
+            // Nothing points to it, and a full disk may bring us here again.
+            context.file_system.remove_file(&file.path).at("remove", &file.path)?;
+            return Err(error);
+        }
         let current = JournalFile { len, ..file };
-        let mut start =
+        let start =
             JournalStart { file: number, position: 0, file_len: len, generation, nonce, sequence };
         let Some((block, previous_nonce)) = last else {
-            current.sync(&context.latch)?;
-            context.file_system.sync_dir(&context.dir).at("sync", &context.dir)?;
             return Ok(Self::at(context, current, start, nonce, number + 1));
         };
-        start.sequence -= 1;
+        let start = JournalStart { sequence: sequence.saturating_sub(1), ..start };
         let mut journal = Self::at(context, current, start, previous_nonce, number + 1);
-        // The name first: a block that cannot be found would not be durable.
-        let context = &journal.context;
-        context.file_system.sync_dir(&context.dir).at("sync", &context.dir)?;
         journal.append(block)?;
         Ok(journal)
     }
@@ -278,7 +281,8 @@ impl Journal {
             entries: block.entries(),
         };
         let len = header.block_len();
-        let bytes = block.seal(&header);
+        let place = self.context.place(self.current.number, self.position);
+        let bytes = block.seal(&place, &header);
         let written = write_all_at(&*self.current.file, bytes, self.position);
         written
             .at("write", &self.current.path)
@@ -301,18 +305,27 @@ impl Journal {
     }
 
     /// Writes at most `step` zeroes to the successor, which is to be at least
-    /// `least_len` long.
+    /// `least_len` long. What a failure has made longer is cut again, so that
+    /// a block that has no room leaves none taken.
     fn prepare_successor(&mut self, least_len: u64, step: u64) -> Result<()> {
-        let sizes = &self.context.sizes;
-        let grown = (self.current.len.saturating_mul(4)).min(sizes.max_bytes);
+        let grown = (self.current.len.saturating_mul(4)).min(self.context.sizes.max_bytes);
         let mut successor = match self.successor.take() {
             Some(successor) => successor,
             None => self.take_file()?,
         };
-        let target_len =
-            successor.target_len.max(grown).max(least_len.next_multiple_of(PAGE_BYTES));
-        successor.target_len = target_len;
+        let (old_target_len, old_len) = (successor.target_len, successor.file.len);
+        let old_unsynced_bytes = successor.unsynced_bytes;
+        let least_len = least_len.next_multiple_of(PAGE_BYTES);
+        successor.target_len = old_target_len.max(grown).max(least_len);
         let extended = self.extend(&mut successor, step);
+        if extended.is_err() && self.context.latch.check().is_ok() {
+            let cut = successor.file.file.set_len(old_len).at("cut", &successor.file.path);
+            successor.file.len = old_len;
+            successor.target_len = old_target_len;
+            successor.unsynced_bytes = old_unsynced_bytes;
+            self.successor = Some(successor);
+            return extended.and(cut);
+        }
         self.successor = Some(successor);
         extended
     }
@@ -401,4 +414,12 @@ fn create_file(context: &JournalContext, number: u64) -> Result<JournalFile> {
     let path = context.path(number);
     let file = context.file_system.create_new(&path).at("create", &path)?;
     Ok(JournalFile { number, path, file, len: 0 })
+}
+
+/// Writes the file with zeroes and makes its length and its name durable. Only
+/// then it takes a block: one whose file is shorter than it says is damage.
+fn make_ready(context: &JournalContext, file: &JournalFile, len: u64) -> Result<()> {
+    file.file.allocate(len).at("allocate space for", &file.path)?;
+    file.sync(&context.latch)?;
+    context.file_system.sync_dir(&context.dir).at("sync", &context.dir)
 }

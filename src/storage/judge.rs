@@ -7,9 +7,10 @@
 //! block that was acknowledged, and the log must not be opened as if it had not.
 
 use super::chain::{Chain, ChainBlock};
+use super::codec::NUMBER_MAX;
 use super::entry::{Entry, PartitionKey};
 use super::files::PooledFile;
-use super::frame::{FRAME_HEADER_BYTES, Frame, FrameHeader, frame_seed};
+use super::frame::{FRAME_HEADER_BYTES, Frame, FrameHeader, frame_seed, records_max};
 use super::hashes::hashes_len;
 use super::manifest::{Manifest, TopicState};
 use super::partition::{HASHES_FILE, PartitionContext, PartitionLog, topic_dir_name};
@@ -51,6 +52,8 @@ impl Length {
 #[derive(Debug)]
 pub(crate) struct PartitionFindings {
     pub(crate) partition: Arc<PartitionLog>,
+    /// Without a folder it has lost its records, and gets a new one for others.
+    pub(crate) has_folder: bool,
     /// The active segment. A shorter one is damaged, and nothing is appended to it.
     pub(crate) log: Length,
     /// The stored hashes. Where they are shorter, they are rebuilt.
@@ -78,7 +81,9 @@ impl Findings {
     /// Whether the partition files are just as a clean close leaves them.
     pub(crate) fn is_clean(&self) -> bool {
         let as_left = |partition: &PartitionFindings| {
-            partition.log != Length::Longer && partition.hashes == Length::AsNamed
+            partition.has_folder
+                && partition.log != Length::Longer
+                && partition.hashes == Length::AsNamed
         };
         self.leftover_files.is_empty()
             && self.leftover_topics.is_empty()
@@ -89,6 +94,7 @@ impl Findings {
 /// Where every partition will end once the journal is replayed.
 #[derive(Debug)]
 struct Expected {
+    log_id: [u8; 16],
     next_offsets: BTreeMap<PartitionKey, u64>,
     created: Vec<TopicState>,
     next_incarnation: u64,
@@ -106,7 +112,8 @@ impl Expected {
             }
         }
         let next_incarnation = manifest.next_incarnation;
-        let mut expected = Self { next_offsets, created: Vec::new(), next_incarnation };
+        let log_id = manifest.log_id;
+        let mut expected = Self { log_id, next_offsets, created: Vec::new(), next_incarnation };
         for block in &chain.blocks {
             for entry in decode_block(block)? {
                 expected.follow_entry(block, &entry)?;
@@ -117,16 +124,18 @@ impl Expected {
 
     fn follow_entry(&mut self, block: &ChainBlock, entry: &Entry<'_>) -> Result<()> {
         match entry {
-            Entry::Append { key, base_offset, records, .. } => {
+            Entry::Append { key, base_offset, records, frames } => {
+                let seed = frame_seed(&self.log_id, key.incarnation, key.partition);
                 let next = self.next_offsets.get_mut(key).filter(|next| **next == *base_offset);
-                let after = base_offset.checked_add(*records);
+                let after = frames_end(seed, *base_offset, frames)
+                    .filter(|after| base_offset.checked_add(*records) == Some(*after));
                 match next.zip(after) {
                     Some((next, after)) => *next = after,
                     None => return Err(unfit(block, "records that do not follow their partition")),
                 }
             }
             Entry::Create { name, incarnation, partitions, settings } => {
-                if *incarnation < self.next_incarnation || *incarnation == u64::MAX {
+                if *incarnation < self.next_incarnation {
                     return Err(unfit(block, "a topic whose incarnation is taken"));
                 }
                 self.next_incarnation = incarnation + 1;
@@ -140,6 +149,23 @@ impl Expected {
         }
         Ok(())
     }
+}
+
+/// The offset behind frames that are whole and begin at `base_offset`.
+fn frames_end(seed: u32, base_offset: u64, mut frames: &[u8]) -> Option<u64> {
+    let mut next = base_offset;
+    while !frames.is_empty() {
+        let frame = Frame::parse(seed, frames).filter(|frame| frame.offset == next)?;
+        let mut dense = true;
+        let visited = frame.records(|offset, _, _| {
+            dense &= offset == next;
+            next = next.saturating_add(1);
+            dense
+        });
+        frames = frames.get(frame.frame_len()..)?;
+        visited.ok().filter(|()| dense)?;
+    }
+    Some(next)
 }
 
 fn unfit(block: &ChainBlock, what: &str) -> Error {
@@ -185,6 +211,8 @@ fn judge_partition(
 ) -> Result<()> {
     let view = partition.view();
     let names = partition.file_names()?;
+    let has_folder = names.is_some();
+    let names = names.unwrap_or_default();
     let living: BTreeMap<_, _> = view
         .segments
         .iter()
@@ -219,6 +247,7 @@ fn judge_partition(
     let hashes_len_named = hashes_len(view.next_offset());
     findings.partitions.push(PartitionFindings {
         partition: Arc::clone(partition),
+        has_folder,
         log: Length::of(log_len, log_len_named),
         hashes: Length::of(hashes_len_found, hashes_len_named),
         generation_max,
@@ -250,6 +279,9 @@ fn refuse_unknown_records(
     }
 }
 
+/// The first valid frame at or behind `position` whose offset is at least
+/// `next_offset`: its position and offset. Valid frames are stepped over whole,
+/// so what a record's value holds is not taken for a frame.
 fn find_record(
     file: &Arc<PooledFile>,
     seed: u32,
@@ -257,29 +289,46 @@ fn find_record(
     next_offset: u64,
 ) -> Result<Option<(u64, u64)>> {
     let end = file.len()?;
+    let offset_end = next_offset.saturating_add(records_max(end));
     let mut buffer = Vec::new();
     while position.saturating_add(FRAME_HEADER_BYTES as u64) <= end {
         let wanted = usize::try_from(end - position).unwrap_or(SCAN_BYTES).min(SCAN_BYTES);
         buffer.resize(wanted, 0);
         let read = read_readable(file, &mut buffer, position)?;
         let Some(last) = read.checked_sub(FRAME_HEADER_BYTES) else { break };
-        for start in 0..=last {
-            let bytes = buffer.get(start..read).unwrap_or(&[]);
-            let header = FrameHeader::parse(bytes).filter(|header| header.offset >= next_offset);
-            let Some(header) = header else { continue };
+        let mut start = 0;
+        while start <= last {
+            let header = FrameHeader::parse(buffer.get(start..read).unwrap_or(&[]));
+            let header = header.filter(|header| header.offset < offset_end);
             let at = position + start as u64;
-            if at.saturating_add(header.frame_len() as u64) > end {
-                continue;
-            }
-            let mut frame = vec![0; header.frame_len()];
-            let read = read_readable(file, &mut frame, at)?;
-            if read == frame.len() && Frame::parse(seed, &frame).is_some() {
-                return Ok(Some((at, header.offset)));
+            match header.map(|header| (header, frame_at(file, seed, at, end, &header))) {
+                Some((header, Ok(true))) if header.offset >= next_offset => {
+                    return Ok(Some((at, header.offset)));
+                }
+                Some((header, Ok(true))) => start += header.frame_len(),
+                Some((_, Err(error))) => return Err(error),
+                Some((_, Ok(false))) | None => start += 1,
             }
         }
-        position += last as u64 + 1;
+        position += start as u64;
     }
     Ok(None)
+}
+
+/// Whether the frame that `header` announces stands whole at `position`.
+fn frame_at(
+    file: &Arc<PooledFile>,
+    seed: u32,
+    position: u64,
+    end: u64,
+    header: &FrameHeader,
+) -> Result<bool> {
+    if position.saturating_add(header.frame_len() as u64) > end {
+        return Ok(false);
+    }
+    let mut frame = vec![0; header.frame_len()];
+    let read = read_readable(file, &mut frame, position)?;
+    Ok(read == frame.len() && Frame::parse(seed, &frame).is_some())
 }
 
 /// Reads as [`PooledFile::read_up_to`] does, but where the disk refuses a sector
@@ -325,18 +374,19 @@ fn judge_topic_folders(
     for entry in entries.into_iter().filter(|entry| entry.kind == EntryKind::Directory) {
         let incarnation = entry.name.rsplit_once('.').and_then(|(_, number)| number.parse().ok());
         // Numbers that no log of ours ever reaches are a stranger's names.
-        let Some(incarnation) = incarnation.filter(|number: &u64| *number < 1 << 62) else {
+        let Some(incarnation) = incarnation.filter(|number: &u64| *number < NUMBER_MAX) else {
             continue;
         };
         if living.contains(&entry.name) {
             continue;
         }
-        let dir = topics_dir.join(&entry.name);
-        if incarnation >= known_below {
-            refuse_unknown_topic(context, &dir, incarnation)?;
-        }
         findings.next_incarnation = findings.next_incarnation.max(incarnation + 1);
-        findings.leftover_topics.push(dir);
+        // An incarnation that is known lives under its own name; this is somebody's copy.
+        if incarnation >= known_below {
+            let dir = topics_dir.join(&entry.name);
+            refuse_unknown_topic(context, &dir, incarnation)?;
+            findings.leftover_topics.push(dir);
+        }
     }
     Ok(())
 }

@@ -15,6 +15,12 @@ impl Latch {
         self.0.get_or_init(|| reason.to_string().into());
     }
 
+    /// Latches when it is dropped, unless it was told that all went well: for
+    /// what must not be left half done by a panic.
+    pub(crate) fn guard(&self, reason: &'static str) -> LatchGuard<'_> {
+        LatchGuard { latch: self, reason }
+    }
+
     /// The error that a caller is told of. Some promise that nothing was changed,
     /// which does not hold any more once the failure has latched the log: a
     /// handle or space may have run out behind the commit point.
@@ -32,5 +38,24 @@ impl Latch {
             None => Ok(()),
             Some(reason) => Err(Error::NeedsReopen { reason: Arc::clone(reason) }),
         }
+    }
+}
+
+/// See [`Latch::guard`].
+pub(crate) struct LatchGuard<'a> {
+    latch: &'a Latch,
+    reason: &'static str,
+}
+
+impl LatchGuard<'_> {
+    /// It was done, or has failed in an orderly way.
+    pub(crate) fn passed(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for LatchGuard<'_> {
+    fn drop(&mut self) {
+        self.latch.set(&Error::NeedsReopen { reason: self.reason.into() });
     }
 }

@@ -19,7 +19,8 @@
 //! to. The CRC-32C covers everything but itself; this front part and that rule
 //! stay the same in every version, so that an unknown one can be told from damage.
 
-use super::codec::{Decoded, Decoder, Encode, crc32c};
+use super::block::PAGE_BYTES;
+use super::codec::{Decoded, Decoder, Encode, Malformed, crc32c};
 use super::entry::{Commit, decode_list, partition_count};
 use super::journal::JournalStart;
 use super::producers::{ProducerState, Producers};
@@ -121,6 +122,12 @@ impl Manifest {
         bytes
     }
 
+    /// The length of the slot that begins so, by its own account.
+    pub(crate) fn slot_len(front: &[u8]) -> Option<u64> {
+        let len = Decoder::new(front.get(24..)?).u64("a length").ok()?;
+        len.checked_add(SLOT_HEADER_BYTES as u64)
+    }
+
     /// Reads a slot; bytes behind the content, left by a longer one, don't matter.
     pub(crate) fn decode_slot(bytes: &[u8]) -> SlotContent {
         let content = slot_parts(bytes).and_then(|(version, checkpoint, content)| {
@@ -158,14 +165,14 @@ impl Manifest {
         let manifest = Self {
             log_id: input.array("a log id")?,
             start: JournalStart {
-                file: input.u64("a file number")?,
-                position: input.u64("a position")?,
-                file_len: input.u64("a length")?,
-                generation: input.u64("a generation")?,
+                file: input.fixed_number("a file number")?,
+                position: input.fixed_number("a position")?,
+                file_len: input.fixed_number("a length")?,
+                generation: input.fixed_number("a generation")?,
                 nonce: input.u64("a nonce")?,
-                sequence: input.u64("a sequence")?,
+                sequence: input.fixed_number("a sequence")?,
             },
-            next_incarnation: input.u64("an incarnation")?,
+            next_incarnation: input.fixed_number("an incarnation")?,
             topics: decode_list(&mut input, 4, TopicState::decode)?,
             groups: decode_list(&mut input, 2, |input| {
                 let group = input.text("a group id")?.to_owned();
@@ -176,6 +183,10 @@ impl Manifest {
             producers: Producers::decode(&mut input)?,
         };
         input.finish()?;
+        let JournalStart { position, file_len, .. } = manifest.start;
+        if !position.is_multiple_of(PAGE_BYTES) || position > file_len {
+            return Err(Malformed { expected: "a place in the journal", position: 0 });
+        }
         Ok(manifest)
     }
 }
@@ -205,7 +216,7 @@ impl TopicState {
 
     fn decode(input: &mut Decoder<'_>) -> Decoded<Self> {
         let name = input.text("a topic name")?.to_owned();
-        let incarnation = input.varint("an incarnation")?;
+        let incarnation = input.number("an incarnation")?;
         let settings = TopicSettings::decode(input)?;
         let count = partition_count(input)?;
         let partitions =
@@ -233,8 +244,8 @@ impl PartitionState {
         let segments = decode_list(input, 11, |input| {
             Ok(SegmentState {
                 base_range: self::range(input)?,
-                generation: input.varint("a generation")?,
-                len: input.varint("a length")?,
+                generation: input.number("a generation")?,
+                len: input.number("a length")?,
                 timestamp_max_ns: input.i64("a timestamp")?,
             })
         })?;

@@ -12,7 +12,7 @@ use super::options::StorageOptions;
 use super::partition::PartitionContext;
 use super::recovery::anchor;
 use super::slots::{FoundManifest, SLOT_NAMES, Slots};
-use super::store::{Env, Store, Writer};
+use super::store::{Env, Footing, Store, Writer};
 use super::tables::Tables;
 use crate::env::{DirEntry, EntryKind, Lock};
 use crate::error::{Error, IoContext, Result};
@@ -26,6 +26,8 @@ const LOG_DIR: &str = ".merkql";
 const LOCK_FILE: &str = "LOCK";
 const JOURNAL_DIR: &str = "journal";
 const TOPICS_DIR: &str = "topics";
+/// In the place of the identity of a log that has no manifest.
+const UNKNOWN_LOG_ID: [u8; 16] = [0; 16];
 
 /// What is needed to open a log.
 struct Opener {
@@ -118,7 +120,7 @@ impl Opener {
         if has(second_slot) || has(TOPICS_DIR) {
             return Ok(false);
         }
-        Ok(!has(JOURNAL_DIR) || !holds_any_block(&self.journal_context())?)
+        Ok(!has(JOURNAL_DIR) || !holds_any_block(&self.journal_context(UNKNOWN_LOG_ID))?)
     }
 
     /// Whether nothing was ever acknowledged here. Creation may then have ended
@@ -133,10 +135,11 @@ impl Opener {
         };
         let has = |name: &str| entries.iter().any(|entry| entry.name == name);
         let [_, second_slot] = SLOT_NAMES;
-        let no_blocks = match has(JOURNAL_DIR) {
-            true => !holds_any_block(&self.journal_context())?,
+        let no_blocks = if has(JOURNAL_DIR) {
+            !holds_any_block(&self.journal_context(UNKNOWN_LOG_ID))?
+        } else {
             // Gone while creation began again, which removes slot b before.
-            false => !has(second_slot),
+            !has(second_slot)
         };
         Ok(manifest.is_initial() && no_topics && no_blocks)
     }
@@ -162,9 +165,10 @@ impl Opener {
         }
     }
 
-    fn journal_context(&self) -> JournalContext {
+    fn journal_context(&self, log_id: [u8; 16]) -> JournalContext {
         JournalContext {
             dir: self.dir.join(JOURNAL_DIR),
+            log_id,
             file_system: Arc::clone(&self.env.file_system),
             entropy: Arc::clone(&self.env.entropy),
             probe: Arc::clone(&self.env.probe),
@@ -195,7 +199,7 @@ impl Opener {
         self.env.entropy.fill(&mut log_id).at("draw random bytes for", &self.dir)?;
         let journal_dir = self.dir.join(JOURNAL_DIR);
         self.ensure_dir(&journal_dir)?;
-        let journal = Journal::create(self.journal_context())?;
+        let journal = Journal::create(self.journal_context(log_id))?;
         let manifest = Manifest {
             log_id,
             start: journal.start(),
@@ -211,8 +215,10 @@ impl Opener {
         file_system.sync_dir(&self.dir).at("sync", &self.dir)?;
         let context = self.partition_context(log_id);
         let tables = Tables::from_manifest(&context, &manifest);
-        let writer = writer(journal, slots, true, 1);
-        Ok(self.store(context, tables, writer, lock))
+        let writer = writer(journal, slots, Footing::Firm, 1);
+        let store = self.store(context, tables, writer, lock);
+        store.serve();
+        Ok(store)
     }
 
     fn clear_unfinished(&self, entries: &[DirEntry]) -> Result<()> {
@@ -252,8 +258,7 @@ impl Opener {
         let manifest = &found.manifest;
         let context = self.partition_context(manifest.log_id);
         let tables = Tables::from_manifest(&context, manifest);
-        let topics_dir = &context.topics_dir;
-        let chain = read_chain(&self.journal_context(), &manifest.start)?;
+        let chain = read_chain(&self.journal_context(manifest.log_id), &manifest.start)?;
         let findings = judge(&context, manifest, &tables, &chain)?;
         let clean = found.both_agree
             && chain.blocks.is_empty()
@@ -262,6 +267,8 @@ impl Opener {
             && chain.numbers == [manifest.start.file]
             && findings.is_clean();
         let next_incarnation = findings.next_incarnation;
+        // A creation may have ended just before it.
+        self.ensure_dir(&context.topics_dir)?;
         if clean {
             for short in findings.partitions.iter().filter(|found| found.log == Length::Shorter) {
                 self.env.probe.mark("open.segment_is_short");
@@ -271,15 +278,18 @@ impl Opener {
                 found.partition.head().raise_generation(found.generation_max.saturating_add(1));
             }
             let next_number = chain.number_max.saturating_add(1);
-            let journal = Journal::open(self.journal_context(), manifest.start, next_number)?;
-            let writer = writer(journal, slots, true, next_incarnation);
-            return Ok(self.store(context, tables, writer, lock));
+            let journal =
+                Journal::open(self.journal_context(manifest.log_id), manifest.start, next_number)?;
+            let writer = writer(journal, slots, Footing::Clean, next_incarnation);
+            let store = self.store(context, tables, writer, lock);
+            store.serve();
+            return Ok(store);
         }
-        self.ensure_dir(topics_dir)?;
-        let journal = anchor(self.journal_context(), &manifest.start, &chain)?;
-        let writer = writer(journal, slots, false, next_incarnation);
+        let journal = anchor(self.journal_context(manifest.log_id), &manifest.start, &chain)?;
+        let writer = writer(journal, slots, Footing::Changed, next_incarnation);
         let store = self.store(context, tables, writer, lock);
         store.recover(&mut lock_writer(&store), &chain, findings)?;
+        store.serve();
         Ok(store)
     }
 
@@ -352,7 +362,7 @@ fn lock_writer(store: &Store) -> crate::sync::MutexGuard<'_, Writer> {
     lock(&store.writer)
 }
 
-fn writer(journal: Journal, slots: Slots, pristine: bool, next_incarnation: u64) -> Writer {
+fn writer(journal: Journal, slots: Slots, footing: Footing, next_incarnation: u64) -> Writer {
     Writer {
         journal,
         block: BlockBuffer::new(),
@@ -361,7 +371,7 @@ fn writer(journal: Journal, slots: Slots, pristine: bool, next_incarnation: u64)
         checkpoint: None,
         touched: BTreeMap::new(),
         garbage: Vec::new(),
-        pristine,
+        footing,
         next_incarnation,
     }
 }

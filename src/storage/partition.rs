@@ -52,8 +52,6 @@ pub(crate) struct Head {
     hashes_allocated: Option<u64>,
     /// Above that of every name in the folder.
     next_generation: u64,
-    /// A segment that was made ready by a commit which then failed.
-    spare: Option<Arc<Segment>>,
     /// The active segment is shorter on disk than it was, so it must not grow.
     active_is_damaged: bool,
 }
@@ -127,7 +125,6 @@ impl PartitionLog {
             log_allocated: segments.last().map_or(0, |segment| segment.len()),
             hashes_allocated: None,
             next_generation: generation_max.unwrap_or_default() + 1,
-            spare: None,
             active_is_damaged: false,
         };
         let hashes = PooledFile::existing(&context.pool, dir.join(HASHES_FILE));
@@ -189,6 +186,9 @@ impl PartitionLog {
         let log_start = self.settings.log_start(self.log_start(), range.size());
         self.set_view(View { range, segments });
         self.log_start.store(log_start, Ordering::Release);
+        if !new.is_empty() {
+            self.head().active_is_damaged = false;
+        }
     }
 
     /// Takes the segments that lie wholly below the log's start out of the
@@ -258,19 +258,39 @@ impl PartitionLog {
     }
 
     /// Computes the tree anew from the log and writes the file of stored hashes
-    /// again. What retention has removed can't be computed; there the peaks at
-    /// the log's first segment stand in for it.
+    /// again, if the records hash to the tree that the manifest knows. What
+    /// retention has removed can't be computed; there the peaks at the log's
+    /// first segment stand in for it.
     pub(crate) fn rebuild_hashes(&self) -> Result<()> {
         self.pool.latch().check()?;
         let view = self.view();
         let start = view.segments.first().map(|segment| segment.base_range.clone());
-        let mut range = start.unwrap_or_default();
-        let first_offset = range.size();
+        let start = start.unwrap_or_default();
+        let computed = self.compute_tree(&view, start.clone(), &mut |_, _| Ok(()))?;
+        if computed != view.range {
+            let reason = "the records do not hash to the tree of the manifest";
+            return Err(Error::corrupt(self.hashes.file.path(), 0, reason));
+        }
         self.ensure_hashes_exist()?;
-        self.write_peaks(&range)?;
+        self.write_peaks(&start)?;
+        let write =
+            &mut |size, slots: &[u8]| self.hashes.file.write_derived(slots, hashes_len(size));
+        self.compute_tree(&view, start, write)?;
+        self.hashes.forget();
+        Ok(())
+    }
+
+    /// Hashes the view's records onto `range`; hands the stored hashes to
+    /// `write` in pieces, each with the size of the tree before it.
+    fn compute_tree(
+        &self,
+        view: &View,
+        mut range: CompactRange,
+        write: &mut dyn FnMut(u64, &[u8]) -> Result<()>,
+    ) -> Result<CompactRange> {
         let mut hasher = super::canonical::RecordHasher::default();
         let mut slots = Vec::new();
-        let mut size = first_offset;
+        let mut size = range.size();
         for (index, segment) in view.segments.iter().enumerate() {
             let next_base = view.segments.get(index + 1).map(|next| next.base_offset);
             let end = next_base.unwrap_or(view.next_offset());
@@ -279,21 +299,15 @@ impl PartitionLog {
                 let hash = hash.map_err(|m| Error::corrupt(segment.file.path(), 0, m.reason()))?;
                 range.push(leaf_hash(&hash), &mut |node: Hash| slots.extend_from_slice(&node.0));
                 if slots.len() as u64 >= AHEAD_BYTES_MAX {
-                    self.hashes.write(size, &slots)?;
+                    write(size, &slots)?;
                     slots.clear();
                     size = range.size();
                 }
                 Ok(ControlFlow::Continue(()))
             })?;
         }
-        self.hashes.write(size, &slots)?;
-        self.hashes.forget();
-        if range == view.range {
-            Ok(())
-        } else {
-            let reason = "the records do not hash to the tree of the manifest";
-            Err(Error::corrupt(self.hashes.file.path(), 0, reason))
-        }
+        write(size, &slots)?;
+        Ok(range)
     }
 
     fn write_peaks(&self, range: &CompactRange) -> Result<()> {
@@ -303,20 +317,20 @@ impl PartitionLog {
         {
             #[expect(clippy::cast_possible_truncation, reason = "below 64")]
             let slot = crate::merkle::stored_index(level as u8, first_leaf >> level);
-            self.hashes.file.write(&peak.0, slot * super::hashes::SLOT_BYTES)?;
+            self.hashes.file.write_derived(&peak.0, slot * super::hashes::SLOT_BYTES)?;
             first_leaf += 1 << level;
         }
         Ok(())
     }
 
-    /// The files in the partition's folder; none if there is no folder.
-    pub(crate) fn file_names(&self) -> Result<Vec<String>> {
+    /// The files in the partition's folder, if there is one.
+    pub(crate) fn file_names(&self) -> Result<Option<Vec<String>>> {
         match self.pool.file_system().list(&self.dir).at("list", &self.dir) {
             Ok(entries) => {
                 let files = entries.into_iter().filter(|entry| entry.kind == EntryKind::File);
-                Ok(files.map(|entry| entry.name).collect())
+                Ok(Some(files.map(|entry| entry.name).collect()))
             }
-            Err(error) if error.is_not_found() => Ok(Vec::new()),
+            Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -333,10 +347,9 @@ impl Head {
         self.active_is_damaged = true;
     }
 
-    /// Whether records of `bytes` at `position` of the active segment belong
-    /// into a new one.
-    pub(crate) fn must_roll(&self, position: u64, bytes: u64, segment_bytes: u64) -> bool {
-        self.active_is_damaged || (position > 0 && position.saturating_add(bytes) > segment_bytes)
+    /// Whether nothing may be appended to the present segment.
+    pub(crate) fn active_is_damaged(&self) -> bool {
+        self.active_is_damaged
     }
 
     /// Forgets how far files were written ahead, after they were cut.
@@ -396,22 +409,6 @@ impl Head {
         range: &CompactRange,
     ) -> Result<Arc<Segment>> {
         let base_offset = range.size();
-        let segment = match self.spare.take() {
-            Some(spare) if spare.base_offset == base_offset => spare,
-            Some(unfit) => {
-                let path = unfit.file.path();
-                log.pool.file_system().remove_file(path).at("remove", path)?;
-                self.create_segment(log, range)?
-            }
-            None => self.create_segment(log, range)?,
-        };
-        self.active_is_damaged = false;
-        self.log_allocated = segment.file.len()?;
-        Ok(segment)
-    }
-
-    fn create_segment(&mut self, log: &PartitionLog, range: &CompactRange) -> Result<Arc<Segment>> {
-        let base_offset = range.size();
         let generation = self.next_generation;
         // Counted first: a creation that failed may have left the name behind.
         self.next_generation += 1;
@@ -426,26 +423,20 @@ impl Head {
             base_range: range.clone(),
         };
         let interval_bytes = log.options.index_interval_bytes;
+        self.log_allocated = 0;
         Ok(Arc::new(Segment::new(log.name.clone(), meta, file, interval_bytes)))
-    }
-
-    /// Takes back segments that were not needed after all, keeps the one that
-    /// the next commit may begin with, and returns the others.
-    pub(crate) fn keep_spare(
-        &mut self,
-        log: &PartitionLog,
-        segments: Vec<Arc<Segment>>,
-    ) -> Vec<Arc<Segment>> {
-        let view = log.view();
-        self.log_allocated = view.segments.last().map_or(0, |active| active.len());
-        let (fit, unfit): (Vec<_>, Vec<_>) =
-            segments.into_iter().partition(|segment| segment.base_offset == view.next_offset());
-        self.spare = fit.into_iter().next().or(self.spare.take());
-        unfit
     }
 }
 
 impl PartitionLog {
+    /// Gives back the space of records that were not committed after all.
+    pub(crate) fn abandon(&self) -> Result<()> {
+        if let Some(active) = self.view().segments.last() {
+            self.head().log_allocated = active.file.len()?;
+        }
+        self.trim()
+    }
+
     /// Cuts off what was written ahead of use.
     pub(crate) fn trim(&self) -> Result<()> {
         let view = self.view();

@@ -49,10 +49,10 @@ impl ProducerState {
 
     pub(crate) fn decode(input: &mut Decoder<'_>) -> Decoded<Self> {
         Ok(Self {
-            next_sequence: input.varint("a sequence")?,
+            next_sequence: input.number("a sequence")?,
             last_use: input.varint("a block's sequence")?,
             sent: decode_list(input, 2, |input| {
-                let sequence = input.varint("a sequence")?;
+                let sequence = input.number("a sequence")?;
                 Ok((sequence, decode_list(input, 4, Placement::decode)?))
             })?,
         })

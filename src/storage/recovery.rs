@@ -28,6 +28,7 @@ use super::store::{Store, Writer};
 use super::tables::TopicLog;
 use crate::env::EntryKind;
 use crate::error::{IoContext, Result};
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
@@ -59,7 +60,9 @@ impl Store {
         chain: &Chain,
         findings: Findings,
     ) -> Result<()> {
+        let guard = self.latch.guard("recovery panicked");
         let recovered = self.try_recover(writer, chain, findings);
+        guard.passed();
         recovered.inspect_err(|error| self.latch.set(error))
     }
 
@@ -68,16 +71,31 @@ impl Store {
         if chain.torn {
             self.env.probe.mark("recovery.torn_block_dropped");
         }
+        self.replace_folders(&findings)?;
         self.cut(writer, &findings)?;
         for block in &chain.blocks {
             self.replay(writer, block, &findings)?;
         }
         self.rebuild_hashes(writer, &findings)?;
         self.sync_touched(writer)?;
+        self.sync_names()?;
         let manifest = self.tables().to_manifest(self.context.log_id, writer.journal.start());
         writer.slots.write(&manifest)?;
         self.clear(writer, chain, findings)?;
         self.env.probe.mark("recovery.complete");
+        Ok(())
+    }
+
+    /// Folders that somebody took away are made again. Their records stay lost,
+    /// and told as damage, but the partition goes on.
+    fn replace_folders(&self, findings: &Findings) -> Result<()> {
+        let lost = findings.partitions.iter().filter(|found| !found.has_folder);
+        let lost: BTreeSet<u64> = lost.map(|found| found.partition.key.incarnation).collect();
+        let topics: Vec<_> = self.tables().topics.values().cloned().collect();
+        for topic in topics.iter().filter(|topic| lost.contains(&topic.incarnation)) {
+            self.env.probe.mark("recovery.folder_replaced");
+            self.ensure_folders(topic)?;
+        }
         Ok(())
     }
 
@@ -181,8 +199,7 @@ impl Store {
             }
             self.env.file_system.sync_dir(partition.dir()).at("sync", partition.dir())?;
         }
-        let topics_dir = &self.context.topics_dir;
-        self.env.file_system.sync_dir(topics_dir).at("sync", topics_dir)
+        Ok(())
     }
 
     /// Removes what neither slot names: it is not needed, and takes room.

@@ -6,13 +6,13 @@
 //! later frame goes on byte by byte: the damage takes the records it covers and
 //! no others.
 
-use super::codec::Malformed;
+use super::codec::{Malformed, NUMBER_MAX};
 use super::files::{FilePool, PooledFile};
-use super::frame::{Body, FRAME_HEADER_BYTES, Frame, FrameHeader};
+use super::frame::{Body, FRAME_HEADER_BYTES, Frame, FrameHeader, records_max};
 use super::index::{IndexFile, IndexPoint, PointChooser, SparseIndex};
 use crate::env::exact::read_up_to;
 use crate::error::{Corruption, Error, IoContext, Result};
-use crate::merkle::CompactRange;
+use crate::merkle::{CompactRange, MAX_LEAVES};
 use crate::sync::{Mutex, MutexGuard, lock};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -62,6 +62,9 @@ pub(crate) fn parse_segment_file_name(name: &str) -> Option<(u64, u64, &str)> {
     let base_offset = parts.next()?.parse().ok()?;
     let generation = parts.next()?.parse().ok()?;
     let extension = parts.next().filter(|extension| matches!(*extension, "log" | "idx"))?;
+    if base_offset > MAX_LEAVES || generation > NUMBER_MAX {
+        return None;
+    }
     let canonical = segment_file_name(base_offset, generation, extension);
     (canonical == name).then_some((base_offset, generation, extension))
 }
@@ -331,16 +334,16 @@ impl<'s> FrameReader<'s> {
             }
             return Ok(None);
         }
-        let damaged = self.position;
-        let whole = self.frame_holds()? || self.resync()?;
-        // A frame that is whole and stands where an earlier record belongs has
-        // taken that record's place: it was written there, or the file was swapped.
-        if !whole || self.header_offset() > self.expected.max(from) {
-            let lost = self.expected.max(from);
-            if lost >= end_offset {
-                return Ok(None);
+        if !self.frame_holds()? {
+            let damaged = self.position;
+            let wanted = self.expected.max(from);
+            if !self.resync(wanted)? || self.expected > wanted {
+                if wanted >= end_offset {
+                    return Ok(None);
+                }
+                let reason = "a record that is not the one that was written";
+                return Err(self.segment.corrupt(wanted, damaged, reason));
             }
-            return Err(self.segment.corrupt(lost, damaged, "a record whose checksum fails"));
         }
         let position = self.position;
         let start = self.in_buffer(position);
@@ -354,7 +357,7 @@ impl<'s> FrameReader<'s> {
     /// The offset and the position of the next whole frame, whatever is
     /// damaged in between.
     fn next_header(&mut self) -> Result<Option<(u64, u64)>> {
-        if self.position >= self.end || (!self.frame_holds()? && !self.resync()?) {
+        if self.position >= self.end || (!self.frame_holds()? && !self.resync(self.expected)?) {
             return Ok(None);
         }
         let start = self.in_buffer(self.position);
@@ -366,17 +369,11 @@ impl<'s> FrameReader<'s> {
         Ok(Some(found))
     }
 
-    fn header_offset(&self) -> u64 {
-        let start = self.in_buffer(self.position);
-        let header = FrameHeader::parse(self.buffer.get(start..).unwrap_or(&[]));
-        header.map_or(u64::MAX, |header| header.offset)
-    }
-
     fn in_buffer(&self, position: u64) -> usize {
         usize::try_from(position - self.buffer_position).unwrap_or(usize::MAX)
     }
 
-    /// Whether a whole frame with a possible offset stands at the position.
+    /// Whether the next frame stands at the position, whole.
     fn frame_holds(&mut self) -> Result<bool> {
         if self.parse_here(false)? {
             return Ok(true);
@@ -391,7 +388,7 @@ impl<'s> FrameReader<'s> {
         let Some(header) = FrameHeader::parse(self.buffer.get(start..).unwrap_or(&[])) else {
             return Ok(false);
         };
-        if header.offset < self.expected || self.position + header.frame_len() as u64 > self.end {
+        if header.offset != self.expected || self.position + header.frame_len() as u64 > self.end {
             return Ok(false);
         }
         self.fill(header.frame_len(), fresh)?;
@@ -407,7 +404,8 @@ impl<'s> FrameReader<'s> {
         if self.buffer.len() >= start.saturating_add(count) {
             return Ok(());
         }
-        let left = usize::try_from(self.end - self.position).unwrap_or(usize::MAX);
+        let left = self.end.saturating_sub(self.position);
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
         let wanted = count.max(self.chunk_bytes).min(left);
         self.buffer.drain(..start.min(self.buffer.len()));
         self.buffer_position = self.position;
@@ -425,30 +423,69 @@ impl<'s> FrameReader<'s> {
         Ok(())
     }
 
-    /// Moves on, byte by byte, to the next whole frame; `false` if there is none.
-    fn resync(&mut self) -> Result<bool> {
-        let seed = self.segment.name.seed;
-        loop {
-            self.position += 1;
-            if self.position + FRAME_HEADER_BYTES as u64 > self.end {
-                return Ok(false);
-            }
-            self.fill(FRAME_HEADER_BYTES, false)?;
-            let start = self.in_buffer(self.position);
-            let header = FrameHeader::parse(self.buffer.get(start..).unwrap_or(&[]));
-            // An offset is at most as far ahead as frames could lie in between.
-            let reach = self.expected.saturating_add(self.end);
-            let possible = header.is_some_and(|header| {
-                (self.expected..reach).contains(&header.offset)
-                    && self.position + header.frame_len() as u64 <= self.end
-            });
-            let Some(header) = header.filter(|_| possible) else { continue };
-            self.fill(header.frame_len(), false)?;
-            let start = self.in_buffer(self.position);
-            if Frame::parse(seed, self.buffer.get(start..).unwrap_or(&[])).is_some() {
+    /// Looks behind the position, byte by byte, for a whole frame from which the
+    /// record `wanted` can be reached, and moves there; `false` if there is
+    /// none. A frame of a later record may have been put in the wrong place: it
+    /// is taken only if none that is better follows within a chunk.
+    fn resync(&mut self, wanted: u64) -> Result<bool> {
+        let expected = self.expected;
+        let mut beyond: Option<(u64, u64)> = None;
+        let mut position = self.position + 1;
+        while let Some(offset) = self.frame_at_or_after(&mut position, expected)? {
+            if offset <= wanted {
+                self.move_to(position, offset);
                 return Ok(true);
             }
+            let (first, _) = *beyond.get_or_insert((position, offset));
+            if position - first > CHUNK_BYTES as u64 {
+                break;
+            }
+            position += 1;
         }
+        if let Some((position, offset)) = beyond {
+            self.move_to(position, offset);
+        }
+        Ok(beyond.is_some())
+    }
+
+    fn move_to(&mut self, position: u64, offset: u64) {
+        if position < self.buffer_position {
+            self.buffer.clear();
+            self.buffer_position = position;
+        }
+        self.position = position;
+        self.expected = offset;
+    }
+
+    /// Advances `position` to the first whole frame at or behind it whose offset
+    /// is at least `least`, and returns that offset.
+    fn frame_at_or_after(&mut self, position: &mut u64, least: u64) -> Result<Option<u64>> {
+        let seed = self.segment.name.seed;
+        // An offset is at most as far ahead as records could lie in between.
+        let possible = least..least.saturating_add(records_max(self.end));
+        while position.saturating_add(FRAME_HEADER_BYTES as u64) <= self.end {
+            self.position = *position;
+            self.fill(FRAME_HEADER_BYTES, false)?;
+            let start = self.in_buffer(*position);
+            let bytes = self.buffer.get(start..).unwrap_or(&[]);
+            if bytes.len() < FRAME_HEADER_BYTES {
+                // The file ends before the segment does.
+                break;
+            }
+            let header = FrameHeader::parse(bytes).filter(|header| {
+                let fits = position.saturating_add(header.frame_len() as u64) <= self.end;
+                possible.contains(&header.offset) && fits
+            });
+            if let Some(header) = header {
+                self.fill(header.frame_len(), false)?;
+                let start = self.in_buffer(*position);
+                if Frame::parse(seed, self.buffer.get(start..).unwrap_or(&[])).is_some() {
+                    return Ok(Some(header.offset));
+                }
+            }
+            *position += 1;
+        }
+        Ok(None)
     }
 }
 

@@ -5,7 +5,7 @@
 //! may have left that one in the cache alone, while the other is surely on disk.
 
 use super::latch::Latch;
-use super::manifest::{Manifest, SlotContent};
+use super::manifest::{Manifest, SLOT_HEADER_BYTES, SlotContent};
 use crate::env::exact::{read_up_to, write_all_at};
 use crate::env::{Access, File, FileSystem};
 use crate::error::{Error, IoContext, Result};
@@ -79,7 +79,7 @@ impl Slots {
                 Err(error) if error.kind() == ErrorKind::NotFound => break,
                 opened => opened.at("open", &path)?,
             };
-            let len = file.len().at("read the length of", &path)?.min(SLOT_BYTES_MAX);
+            let len = slot_len(&*file).at("read", &path)?.min(SLOT_BYTES_MAX);
             let mut bytes = vec![0; usize::try_from(len).unwrap_or_default()];
             // A slot that the disk cannot read is as bad as a torn one: the other decides.
             let read = read_up_to(&*file, &mut bytes, 0).unwrap_or_default();
@@ -157,4 +157,12 @@ impl Slots {
             _ => [0, 1],
         }
     }
+}
+
+/// How long the slot is by its own account, which its file must have room for.
+fn slot_len(file: &dyn File) -> std::io::Result<u64> {
+    let mut front = [0; SLOT_HEADER_BYTES];
+    let read = read_up_to(file, &mut front, 0).unwrap_or_default();
+    let len = Manifest::slot_len(front.get(..read).unwrap_or(&[]));
+    Ok(len.unwrap_or_default().min(file.len()?))
 }

@@ -29,6 +29,20 @@ pub(crate) struct Env {
     pub(crate) probe: Arc<dyn Probe>,
 }
 
+/// What an open log stands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Footing {
+    /// The directory is as a clean close left it, as far as can be seen: what
+    /// was seen may be in the cache alone, if a last sync failed. Before the
+    /// first change it is written and synced again.
+    Clean,
+    /// Everything that the log stands on was synced by this broker. Nothing
+    /// was changed since a clean close, or the creation, if nothing was touched.
+    Firm,
+    /// Something was changed.
+    Changed,
+}
+
 /// What only the committing caller works with.
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -41,8 +55,8 @@ pub(crate) struct Writer {
     pub(crate) touched: BTreeMap<PartitionKey, Arc<PartitionLog>>,
     /// Files that nothing names any more, to be removed after the next checkpoint.
     pub(crate) garbage: Vec<PathBuf>,
-    /// Whether the directory is as a clean close leaves it.
-    pub(crate) pristine: bool,
+    /// What may be taken for durable.
+    pub(crate) footing: Footing,
     /// The incarnation that the next topic gets, above every name on disk.
     pub(crate) next_incarnation: u64,
 }
@@ -62,6 +76,8 @@ pub(crate) struct Store {
     tables: RwLock<Tables>,
     lock: Mutex<Option<Box<dyn Lock>>>,
     closed: AtomicBool,
+    /// Set once the log is whole; until then there is nothing to be closed.
+    serving: AtomicBool,
 }
 
 impl Store {
@@ -85,7 +101,13 @@ impl Store {
             tables: RwLock::new(tables),
             lock: Mutex::new(Some(lock)),
             closed: AtomicBool::default(),
+            serving: AtomicBool::default(),
         }
+    }
+
+    /// The log is whole, and is to be left whole.
+    pub(crate) fn serve(&self) {
+        self.serving.store(true, Ordering::Release);
     }
 
     pub(crate) fn tables(&self) -> RwLockReadGuard<'_, Tables> {
@@ -150,6 +172,24 @@ impl Store {
         }
     }
 
+    fn close_if_whole(&self, writer: &mut Writer) -> Result<()> {
+        if self.serving.load(Ordering::Acquire) { self.close_cleanly(writer) } else { Ok(()) }
+    }
+
+    /// Completes a checkpoint of everything that is committed.
+    pub(crate) fn maintain(&self) -> Result<()> {
+        self.check_open()?;
+        self.flush();
+        let mut writer = lock(&self.writer);
+        // Closing may have come first: then the directory is somebody else's.
+        self.check_open()?;
+        self.latch.check()?;
+        let guard = self.latch.guard("a checkpoint panicked");
+        let done = self.checkpoint_now(&mut writer);
+        guard.passed();
+        done.map_err(|error| self.latch.told(error))
+    }
+
     /// Whether [`Store::close`] was called.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
@@ -169,8 +209,13 @@ impl Store {
         self.flush();
         let closed = {
             let mut writer = lock(&self.writer);
-            let closed = self.latch.check().and_then(|()| self.close_cleanly(&mut writer));
-            closed.map_err(|error| self.latch.told(error))
+            let guard = self.latch.guard("closing panicked");
+            let closed = self.latch.check().and_then(|()| self.close_if_whole(&mut writer));
+            guard.passed();
+            // What is dirty now stays so, and is recovered at the next open.
+            closed
+                .inspect_err(|error| self.latch.set(error))
+                .map_err(|error| self.latch.told(error))
         };
         self.pool.close();
         self.appended.notify();

@@ -1,12 +1,13 @@
 //! The write path: from operations to one durable block.
 
+use super::block::BODY_BYTES_MAX;
 use super::commit::{Operation, Outcome};
 use super::draft::{Draft, StagedRecords};
 use super::entry::{Commit, Entry, PartitionKey, Placement};
 use super::partition::topic_dir_name;
 use super::producers::{Judgement, Producers};
 use super::settings::TopicSettings;
-use super::store::{Store, Writer};
+use super::store::{Footing, Store, Writer};
 use super::tables::{TopicLog, empty_topic};
 use crate::error::{Error, IoContext, Result};
 use std::collections::BTreeMap;
@@ -25,7 +26,7 @@ pub(crate) struct BlockDraft {
 
 impl BlockDraft {
     fn is_empty(&self) -> bool {
-        let records = self.partitions.values().any(|draft| draft.entries().next().is_some());
+        let records = self.partitions.values().any(Draft::has_records);
         self.topics.is_empty() && !records && self.commits.is_empty() && self.sent.is_empty()
     }
 }
@@ -137,7 +138,7 @@ impl Store {
         writer.next_incarnation += 1;
         let state = empty_topic(name, incarnation, partitions, settings);
         let topic = Arc::new(TopicLog::new(&self.context, state));
-        self.create_folders(&topic)?;
+        self.create_folders(&topic).inspect_err(|_| self.remove_folders(&topic))?;
         draft.topics.insert(name.to_owned(), Arc::clone(&topic));
         Ok(topic)
     }
@@ -158,25 +159,65 @@ impl Store {
         Ok(())
     }
 
+    /// Removes the folders of a topic that was not created after all. What
+    /// cannot be removed now is removed by the next recovery.
+    fn remove_folders(&self, topic: &TopicLog) {
+        let file_system = &self.env.file_system;
+        let dir = self.context.topics_dir.join(topic_dir_name(&topic.name, topic.incarnation));
+        let partitions = topic.partitions.iter().map(|partition| partition.dir());
+        let removed = partitions.chain([dir.as_path()]).map(|dir| file_system.remove_dir(dir));
+        let missing = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
+        let kept = removed.filter(|removed| removed.as_ref().is_err_and(|error| !missing(error)));
+        if self.latch.check().is_ok() && kept.count() > 0 {
+            self.env.probe.mark("abandon.folder_kept");
+        }
+    }
+
     /// Makes a drafted block durable and readable.
     pub(crate) fn commit_block(&self, writer: &mut Writer, draft: BlockDraft) -> Result<()> {
         if draft.is_empty() {
-            abandon(writer, draft);
+            self.abandon(writer, draft);
             return Ok(());
         }
         encode(writer, &draft);
-        writer.pristine = false;
-        if let Err(error) = self.make_room(writer) {
-            abandon(writer, draft);
+        let ready = self.make_firm(writer).and_then(|()| self.make_room(writer));
+        if let Err(error) = ready {
+            self.abandon(writer, draft);
             return Err(error);
         }
+        writer.footing = Footing::Changed;
         let sequence = writer.journal.start().sequence;
         writer.journal.append(&mut writer.block)?;
         // From here on the block is durable: there is no way back, only on.
-        for partition in draft.partitions.values() {
+        for partition in draft.partitions.values().filter(|draft| draft.has_records()) {
             partition.apply().inspect_err(|error| self.latch.set(error))?;
         }
         self.publish(writer, draft, sequence);
+        Ok(())
+    }
+
+    /// Makes durable what a clean open only saw, before it is built upon: slots
+    /// and names whose last sync may have failed.
+    pub(crate) fn make_firm(&self, writer: &mut Writer) -> Result<()> {
+        if writer.footing != Footing::Clean {
+            return Ok(());
+        }
+        let start = writer.journal.start();
+        let manifest = self.tables().to_manifest(self.context.log_id, start);
+        writer.slots.write(&manifest)?;
+        self.sync_names()?;
+        writer.footing = Footing::Firm;
+        Ok(())
+    }
+
+    /// Makes the names of the log's folders durable, whoever made them.
+    pub(crate) fn sync_names(&self) -> Result<()> {
+        let topics_dir = &self.context.topics_dir;
+        let folders = topics_dir.ancestors().skip(1).take(2);
+        for folder in std::iter::once(topics_dir.as_path()).chain(folders) {
+            let synced = self.env.file_system.sync_dir(folder).at("sync", folder);
+            synced.inspect_err(|error| self.latch.set(error))?;
+        }
         Ok(())
     }
 
@@ -184,6 +225,10 @@ impl Store {
     /// the next file begins a checkpoint; an earlier one must be complete.
     fn make_room(&self, writer: &mut Writer) -> Result<()> {
         let body_len = writer.block.body_len();
+        if body_len > BODY_BYTES_MAX {
+            let (size_bytes, limit_bytes) = (body_len as u64, BODY_BYTES_MAX as u64);
+            return Err(Error::BatchTooLarge { size_bytes, limit_bytes });
+        }
         if writer.journal.has_room(body_len) {
             return Ok(());
         }
@@ -191,6 +236,25 @@ impl Store {
         writer.journal.roll(body_len)?;
         self.begin_checkpoint(writer);
         Ok(())
+    }
+
+    /// Gives up a draft before its commit point, and what was made ready for it.
+    fn abandon(&self, writer: &mut Writer, draft: BlockDraft) {
+        if self.latch.check().is_err() {
+            return;
+        }
+        for topic in draft.topics.values() {
+            self.remove_folders(topic);
+        }
+        for drafted in draft.partitions.into_values() {
+            let partition = Arc::clone(&drafted.partition);
+            self.remove_files(drafted.abandon(), writer);
+            if partition.abandon().is_err() {
+                self.env.probe.mark("abandon.space_kept");
+            }
+            // Its files were changed, so the next checkpoint has to sync them.
+            writer.touched.insert(partition.key, partition);
+        }
     }
 
     fn publish(&self, writer: &mut Writer, draft: BlockDraft, sequence: u64) {
@@ -212,16 +276,6 @@ impl Store {
         }
         drop(tables);
         self.appended.notify();
-    }
-}
-
-/// Gives up a draft before its commit point.
-fn abandon(writer: &mut Writer, draft: BlockDraft) {
-    for drafted in draft.partitions.into_values() {
-        // Space was taken for it, so the next checkpoint has something to sync.
-        writer.touched.insert(drafted.partition.key, Arc::clone(&drafted.partition));
-        let unused = drafted.abandon();
-        writer.garbage.extend(unused.iter().map(|segment| segment.file.path().to_owned()));
     }
 }
 

@@ -112,6 +112,20 @@ pub(crate) fn snapshot(dir: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     found
 }
 
+/// Runs `call` and sees to it that the directory is as it was.
+pub(crate) fn changes_nothing<T>(dir: &Path, call: impl FnOnce() -> T) -> T {
+    let before = snapshot(dir);
+    let outcome = call();
+    let after = snapshot(dir);
+    let changed: Vec<_> = after
+        .keys()
+        .chain(before.keys())
+        .filter(|path| after.get(*path) != before.get(*path))
+        .collect();
+    assert_eq!(changed, Vec::<&PathBuf>::new());
+    outcome
+}
+
 /// The files below `dir` whose name ends like this, in the order of their names.
 pub(crate) fn files(dir: &Path, ending: &str) -> Vec<PathBuf> {
     let is_wanted = |path: &PathBuf| path.to_string_lossy().ends_with(ending);

@@ -163,11 +163,11 @@ impl Ledger {
     }
 
     /// A root was handed out.
-    pub(crate) fn root(&mut self, partition: PartitionId, size: u64, root: Hash) {
+    pub(crate) fn root(&mut self, id: &PartitionId, size: u64, root: Hash) {
         self.counts.roots += 1;
-        let known = self.partitions.entry(partition.clone()).or_default();
+        let known = self.partitions.entry(id.clone()).or_default();
         let before = known.roots.insert(size, root);
-        assert!(before.is_none_or(|before| before == root), "two roots of {partition:?} at {size}");
+        assert!(before.is_none_or(|before| before == root), "two roots of {id:?} at {size}");
         if before.is_none() {
             known.unproved.insert(size);
         }

@@ -71,3 +71,9 @@ pub(crate) fn copy_dir(from: &Path, to: &Path) {
         }
     }
 }
+
+/// A folder for logs whose syncs are swallowed anyway: in memory where there is
+/// such a place, so that nobody waits for the disk.
+pub(crate) fn memory_dir() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}

@@ -1,0 +1,623 @@
+//! Random programs against a model in memory: appends, batches, numbered sends
+//! and their repetition, reads, groups, retention, checkpoints, reopening after
+//! a clean close and after a crash, all with sizes so small that files roll all
+//! the time.
+//!
+//! A crash is a copy of the directory, made while the log is open.
+
+mod support_crash;
+
+use merkql::Error;
+use merkql::broker::{Broker, BrokerConfig, BrokerRef};
+use merkql::compression::Compression;
+use merkql::consumer::{Consumer, ConsumerConfig, OffsetReset};
+use merkql::env::{FileSystem, Probe};
+use merkql::hash::{Hash, leaf_hash};
+use merkql::partition::Partition;
+use merkql::record::{ProducerRecord, Record};
+use merkql::topic::RetentionConfig;
+use merkql::tree::{CompactRange, MerkleTree};
+use proptest::prelude::*;
+use proptest::test_runner::{FileFailurePersistence, TestRunner};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use support_crash::fault_fs::FaultFs;
+use support_crash::ledger::{Unit, records_of};
+use support_crash::{Rng, copy_dir, memory_dir, small_config};
+use tempfile::TempDir;
+
+/// Names, partitions, and how many records are retained.
+const TOPICS: [(&str, u32, Option<u64>); 3] =
+    [("plain", 2, None), ("other", 1, None), ("short", 1, Some(6))];
+const PRODUCERS: u64 = 2;
+const NUMBERED: Unit = 1 << 63;
+/// How many sends of a producer can be repeated, as its docs say.
+const REMEMBERED: u64 = 8;
+const GROUP: &str = "group";
+const MEMBERS_MAX: usize = 3;
+/// Without `PROPTEST_CASES`.
+const CASES: u32 = 64;
+
+#[derive(Debug, Clone)]
+enum Op {
+    /// A batch; each number chooses a topic.
+    Send(Vec<usize>),
+    /// Two sends that are pending at once.
+    Enqueue(Vec<usize>, Vec<usize>),
+    Numbered {
+        producer: u64,
+        back: u64,
+        topics: Vec<usize>,
+    },
+    TooEarly {
+        producer: u64,
+    },
+    Read {
+        partition: usize,
+        offset: u64,
+    },
+    ReadRange {
+        partition: usize,
+        from: u64,
+        to: u64,
+    },
+    Join,
+    Leave {
+        member: usize,
+    },
+    Poll {
+        member: usize,
+    },
+    Seek {
+        member: usize,
+        partition: usize,
+        offset: u64,
+    },
+    Commit {
+        member: usize,
+    },
+    Maintain,
+    Reopen {
+        lz4: bool,
+    },
+    Crash {
+        lz4: bool,
+    },
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let topics = || prop::collection::vec(0..TOPICS.len(), 1..7);
+    let (member, partition) = (0..MEMBERS_MAX, 0..4_usize);
+    let op = prop_oneof![
+        8 => topics().prop_map(Op::Send),
+        1 => prop::collection::vec(0..TOPICS.len(), 20..60).prop_map(Op::Send),
+        // More than a journal file holds.
+        1 => prop::collection::vec(0..TOPICS.len(), 180..220).prop_map(Op::Send),
+        2 => (topics(), topics()).prop_map(|(first, second)| Op::Enqueue(first, second)),
+        4 => (0..PRODUCERS, prop_oneof![3 => Just(0), 2 => 0..11_u64], topics())
+            .prop_map(|(producer, back, topics)| Op::Numbered { producer, back, topics }),
+        1 => (0..PRODUCERS).prop_map(|producer| Op::TooEarly { producer }),
+        2 => (partition.clone(), 0..60_u64)
+            .prop_map(|(partition, offset)| Op::Read { partition, offset }),
+        2 => (partition.clone(), 0..60_u64, 0..60_u64)
+            .prop_map(|(partition, from, to)| Op::ReadRange { partition, from, to }),
+        2 => Just(Op::Join),
+        1 => member.clone().prop_map(|member| Op::Leave { member }),
+        5 => member.clone().prop_map(|member| Op::Poll { member }),
+        1 => (member.clone(), partition, 0..60_u64)
+            .prop_map(|(member, partition, offset)| Op::Seek { member, partition, offset }),
+        3 => member.prop_map(|member| Op::Commit { member }),
+        1 => Just(Op::Maintain),
+        1 => any::<bool>().prop_map(|lz4| Op::Reopen { lz4 }),
+        2 => any::<bool>().prop_map(|lz4| Op::Crash { lz4 }),
+    ];
+    prop::collection::vec(op, 1..60)
+}
+
+type Id = (&'static str, u32);
+
+/// A partition as it must be.
+#[derive(Default)]
+struct PartitionModel {
+    retained: Option<u64>,
+    start: u64,
+    records: Vec<Record>,
+    range: CompactRange,
+    /// The root at each size from 1 on.
+    roots: Vec<Hash>,
+}
+
+impl PartitionModel {
+    fn append(&mut self, record: &Record) {
+        assert_eq!(record.offset, self.records.len() as u64, "offsets are dense");
+        self.records.push(record.clone());
+        self.range.push(leaf_hash(&record.hash()), &mut |_| {});
+        self.roots.push(self.range.root());
+    }
+
+    fn retain(&mut self) {
+        let kept = self.retained.unwrap_or(u64::MAX);
+        self.start = self.start.max((self.records.len() as u64).saturating_sub(kept));
+    }
+
+    fn end(&self) -> u64 {
+        self.records.len() as u64
+    }
+
+    fn slice(&self, from: u64, to: u64) -> &[Record] {
+        let to = to.min(self.end());
+        let from = from.max(self.start).min(to);
+        &self.records[usize::try_from(from).unwrap()..usize::try_from(to).unwrap()]
+    }
+
+    /// The first offset that a reader gets who goes on at `position`.
+    fn clamp(&self, position: u64) -> u64 {
+        position.max(self.start)
+    }
+}
+
+struct Member {
+    consumer: Consumer,
+    /// Where it goes on, as far as polls and seeks have shown.
+    positions: BTreeMap<Id, u64>,
+    /// Whether it has been the only one since it joined.
+    alone: bool,
+}
+
+struct Model {
+    // Dropped in this order: the log is closed while its directory is there.
+    members: Vec<Member>,
+    broker: BrokerRef,
+    dir: TempDir,
+    met: Arc<Marks>,
+    fs: Arc<FaultFs>,
+    lz4: bool,
+    partitions: BTreeMap<Id, PartitionModel>,
+    keys: BTreeMap<(&'static str, String), u32>,
+    /// What each producer sent, by sequence.
+    sent: BTreeMap<u64, Vec<Vec<Record>>>,
+    /// Where the group may go on. More than one only after a commit of a member
+    /// that may have lost the partition.
+    committed: BTreeMap<Id, BTreeSet<u64>>,
+    units: Unit,
+    random: Rng,
+}
+
+/// The rare paths that were taken.
+#[derive(Debug, Default)]
+struct Marks(Mutex<BTreeSet<&'static str>>);
+
+impl Probe for Marks {
+    fn mark(&self, name: &'static str) {
+        self.0.lock().unwrap().insert(name);
+    }
+
+    fn canary(&self, _name: &'static str) -> bool {
+        false
+    }
+}
+
+fn config(dir: &TempDir, fs: &Arc<FaultFs>, lz4: bool) -> BrokerConfig {
+    BrokerConfig {
+        journal_max_bytes: 16 << 10,
+        segment_bytes: 512,
+        index_interval_bytes: 64,
+        max_open_files: 6,
+        compression: if lz4 { Compression::Lz4 } else { Compression::None },
+        file_system: Arc::clone(fs) as Arc<dyn FileSystem>,
+        ..small_config(dir.path())
+    }
+}
+
+impl Model {
+    fn new(met: &Arc<Marks>) -> Self {
+        let dir = memory_dir();
+        let fs = FaultFs::new();
+        let mut partitions = BTreeMap::new();
+        for (name, count, retained) in TOPICS {
+            let default_retention = RetentionConfig { max_records: retained };
+            let config = BrokerConfig { default_retention, ..config(&dir, &fs, false) };
+            Broker::open(config).unwrap().create_topic(name, count).unwrap();
+            for partition in 0..count {
+                let model = PartitionModel { retained, ..PartitionModel::default() };
+                partitions.insert((name, partition), model);
+            }
+        }
+        let probe = Arc::clone(met) as Arc<dyn Probe>;
+        let broker = Broker::open(BrokerConfig { probe, ..config(&dir, &fs, false) }).unwrap();
+        Self {
+            dir,
+            met: Arc::clone(met),
+            fs,
+            broker,
+            lz4: false,
+            partitions,
+            keys: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            committed: BTreeMap::new(),
+            members: Vec::new(),
+            units: 0,
+            random: Rng(7),
+        }
+    }
+
+    fn config(&self, dir: &TempDir, lz4: bool) -> BrokerConfig {
+        let probe = Arc::clone(&self.met) as Arc<dyn Probe>;
+        BrokerConfig { probe, ..config(dir, &self.fs, lz4) }
+    }
+
+    fn apply(&mut self, op: &Op) {
+        match op {
+            Op::Send(topics) => {
+                let records = self.new_records(topics);
+                let sent = Broker::producer(&self.broker).send_batch(&records).unwrap();
+                self.note_sent(&records, &sent);
+            }
+            Op::Enqueue(first, second) => self.enqueue(first, second),
+            Op::Numbered { producer, back, topics } => self.numbered(*producer, *back, topics),
+            Op::TooEarly { producer } => self.too_early(*producer),
+            Op::Read { partition, offset } => {
+                let id = self.id(*partition);
+                let expected = self.partitions[&id].slice(*offset, offset + 1).first();
+                let expected = expected.filter(|record| record.offset == *offset);
+                assert_eq!(self.view(id).read(*offset).unwrap().as_ref(), expected);
+            }
+            Op::ReadRange { partition, from, to } => {
+                let id = self.id(*partition);
+                let read = self.view(id).read_range(*from, *to).unwrap();
+                assert_eq!(read, self.partitions[&id].slice(*from, *to));
+            }
+            Op::Join => self.join(),
+            Op::Leave { member } => {
+                if let Some(member) = self.member(*member) {
+                    self.members.remove(member);
+                }
+            }
+            Op::Poll { member } => {
+                if let Some(member) = self.member(*member) {
+                    self.poll(member);
+                }
+            }
+            Op::Seek { member, partition, offset } => self.seek(*member, *partition, *offset),
+            Op::Commit { member } => self.commit(*member),
+            Op::Maintain => self.broker.maintain().unwrap(),
+            Op::Reopen { lz4 } => self.reopen(*lz4),
+            Op::Crash { lz4 } => self.crash(*lz4),
+        }
+    }
+
+    fn id(&self, index: usize) -> Id {
+        *self.partitions.keys().nth(index % self.partitions.len()).unwrap()
+    }
+
+    fn view(&self, id: Id) -> Partition {
+        self.broker.topic(id.0).unwrap().partition(id.1).unwrap().read().unwrap()
+    }
+
+    fn member(&self, index: usize) -> Option<usize> {
+        (!self.members.is_empty()).then(|| index % self.members.len())
+    }
+
+    // ------------------------------------------------------------- producing
+
+    fn new_records(&mut self, topics: &[usize]) -> Vec<ProducerRecord> {
+        self.units += 1;
+        let topics: Vec<&str> = topics.iter().map(|topic| TOPICS[*topic].0).collect();
+        records_of(self.units, &topics)
+    }
+
+    /// What a send returned is what was sent, at the next offsets.
+    fn note_sent(&mut self, records: &[ProducerRecord], sent: &[Record]) {
+        assert_eq!(records.len(), sent.len());
+        for (record, sent) in records.iter().zip(sent) {
+            let name = TOPICS.iter().find(|(name, ..)| *name == record.topic).unwrap().0;
+            assert_eq!((&sent.topic, &sent.key), (&record.topic, &record.key));
+            assert_eq!(sent.value, record.value);
+            let model = self.partitions.get_mut(&(name, sent.partition)).expect("a partition");
+            model.append(sent);
+            if let Some(key) = &record.key {
+                let home = self.keys.entry((name, key.clone())).or_insert(sent.partition);
+                assert_eq!(*home, sent.partition, "{key} has moved");
+            }
+        }
+        self.partitions.values_mut().for_each(PartitionModel::retain);
+    }
+
+    fn enqueue(&mut self, first: &[usize], second: &[usize]) {
+        let producer = Broker::producer(&self.broker);
+        let records = [self.new_records(first), self.new_records(second)];
+        let pending = records.each_ref().map(|records| producer.enqueue(records).unwrap());
+        // Nothing is there before somebody has waited.
+        for (id, model) in &self.partitions {
+            assert_eq!(self.view(*id).next_offset(), model.end());
+        }
+        let [first, second] = pending;
+        // The second wait writes both, in the order in which they were handed over.
+        let second = second.wait().unwrap();
+        let first = first.wait().unwrap();
+        self.note_sent(&records[0], &first);
+        self.note_sent(&records[1], &second);
+    }
+
+    fn numbered(&mut self, producer: u64, back: u64, topics: &[usize]) {
+        let handle = Broker::idempotent_producer(&self.broker, producer);
+        let before = self.sent.entry(producer).or_default();
+        let next = before.len() as u64;
+        assert_eq!(handle.next_sequence(), next);
+        let Some(sequence) = next.checked_sub(back) else { return };
+        if back > 0 {
+            let known = before[usize::try_from(sequence).unwrap()].clone();
+            let records: Vec<_> = known.iter().map(as_sent).collect();
+            let answer = handle.send_batch(sequence, &records);
+            if back > REMEMBERED {
+                let refused = matches!(answer, Err(Error::SequenceOutOfOrder { .. }));
+                assert!(refused, "{answer:?}");
+                return;
+            }
+            let places = |records: &[Record]| -> Vec<_> {
+                let place = |record: &Record| {
+                    (record.topic.clone(), record.partition, record.offset, record.value.clone())
+                };
+                records.iter().map(place).collect()
+            };
+            assert_eq!(places(&answer.unwrap()), places(&known), "the second time");
+            return;
+        }
+        let topics: Vec<&str> = topics.iter().map(|topic| TOPICS[*topic].0).collect();
+        let records = records_of(NUMBERED | producer << 32 | sequence, &topics);
+        let sent = handle.send_batch(sequence, &records).unwrap();
+        before.push(sent.clone());
+        self.note_sent(&records, &sent);
+    }
+
+    /// A sequence that is not the next one changes nothing.
+    fn too_early(&mut self, producer: u64) {
+        let handle = Broker::idempotent_producer(&self.broker, producer);
+        let next = self.sent.get(&producer).map_or(0, Vec::len) as u64;
+        let records = records_of(NUMBERED, &[TOPICS[0].0]);
+        match handle.send_batch(next + 1, &records) {
+            Err(Error::UnknownProducer { .. }) if next == 0 => {}
+            Err(Error::SequenceOutOfOrder { next_sequence, .. }) if next > 0 => {
+                assert_eq!(next_sequence, next);
+            }
+            answer => panic!("{answer:?}"),
+        }
+    }
+
+    // ------------------------------------------------------------- consuming
+
+    fn join(&mut self) {
+        if self.members.len() == MEMBERS_MAX {
+            return;
+        }
+        let config = ConsumerConfig {
+            group_id: GROUP.to_owned(),
+            auto_commit: false,
+            offset_reset: OffsetReset::Earliest,
+        };
+        let mut consumer = Broker::consumer(&self.broker, config);
+        consumer.subscribe(&TOPICS.map(|(name, ..)| name)).unwrap();
+        let alone = self.members.is_empty();
+        self.members.iter_mut().for_each(|member| member.alone = false);
+        self.members.push(Member { consumer, positions: BTreeMap::new(), alone });
+    }
+
+    /// Where the group may go on in a partition.
+    fn may_begin(&self, id: Id) -> BTreeSet<u64> {
+        self.committed.get(&id).cloned().unwrap_or_else(|| BTreeSet::from([0]))
+    }
+
+    fn poll(&mut self, index: usize) {
+        let mut returned: BTreeMap<Id, Vec<Record>> = BTreeMap::new();
+        for record in self.members[index].consumer.poll(Duration::ZERO).unwrap() {
+            let name = TOPICS.iter().find(|(name, ..)| *name == record.topic).unwrap().0;
+            returned.entry((name, record.partition)).or_default().push(record);
+        }
+        for (id, model) in &self.partitions {
+            let member = &self.members[index];
+            let mut possible = self.may_begin(*id);
+            match member.positions.get(id) {
+                // It was never taken away, so it goes on where it was.
+                Some(position) if member.alone => possible = BTreeSet::from([*position]),
+                position => possible.extend(position),
+            }
+            let possible: BTreeSet<u64> = possible.iter().map(|at| model.clamp(*at)).collect();
+            let Some(records) = returned.get(id) else {
+                let nothing = possible.iter().any(|at| *at >= model.end());
+                assert!(nothing || !member.alone, "{id:?} was left out: {possible:?}");
+                continue;
+            };
+            let first = records[0].offset;
+            assert!(possible.contains(&first), "{id:?} from {first}, not {possible:?}");
+            assert_eq!(records, model.slice(first, u64::MAX), "{id:?}");
+            self.members[index].positions.insert(*id, model.end());
+        }
+    }
+
+    fn seek(&mut self, member: usize, partition: usize, offset: u64) {
+        let Some(index) = self.member(member) else { return };
+        let id = self.id(partition);
+        let member = &mut self.members[index];
+        match member.consumer.seek(id.0, id.1, offset) {
+            Ok(()) => drop(member.positions.insert(id, offset)),
+            Err(Error::NotAssigned { .. }) if !member.alone => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn commit(&mut self, member: usize) {
+        let Some(index) = self.member(member) else { return };
+        let alone = self.members[index].alone;
+        match self.members[index].consumer.commit_sync() {
+            Ok(()) => {}
+            Err(Error::NotAssigned { .. }) if !alone => {}
+            Err(error) => panic!("{error}"),
+        }
+        for (id, position) in self.members[index].positions.clone() {
+            let mut possible = self.may_begin(id);
+            if alone {
+                possible.clear();
+            }
+            possible.insert(position);
+            self.committed.insert(id, possible);
+        }
+    }
+
+    // ------------------------------------------------------------- reopening
+
+    fn reopen(&mut self, lz4: bool) {
+        self.members.clear();
+        Broker::close(&self.broker).unwrap();
+        let again = Broker::open(self.config(&self.dir, lz4)).unwrap();
+        (self.broker, self.lz4) = (again, lz4);
+        self.check_whole();
+    }
+
+    fn crash(&mut self, lz4: bool) {
+        self.members.clear();
+        let copy = memory_dir();
+        copy_dir(self.dir.path(), copy.path());
+        self.broker = Broker::open(self.config(&copy, lz4)).unwrap();
+        (self.dir, self.lz4) = (copy, lz4);
+        self.check_whole();
+    }
+
+    // -------------------------------------------------------------- checking
+
+    /// Ends, roots and a few proofs of every partition.
+    fn check(&mut self) {
+        for (id, model) in &self.partitions {
+            let view = self.view(*id);
+            assert_eq!((view.min_valid_offset(), view.next_offset()), (model.start, model.end()));
+            assert_eq!(view.merkle_root().unwrap(), model.roots.last().copied(), "{id:?}");
+            if model.end() == 0 {
+                continue;
+            }
+            for _ in 0..2 {
+                check_size(&view, model, 1 + self.random.below(model.end()));
+                check_proof(&view, model, self.random.below(model.end()));
+            }
+        }
+    }
+
+    /// Every record, every root, every proof.
+    fn check_whole(&mut self) {
+        for (id, model) in &self.partitions {
+            let view = self.view(*id);
+            assert_eq!(view.read_range(0, u64::MAX).unwrap(), model.slice(0, u64::MAX), "{id:?}");
+            for size in 1..=model.end() {
+                check_size(&view, model, size);
+                check_proof(&view, model, size - 1);
+                let offset = size - 1;
+                let retained = (offset >= model.start).then(|| &model.slice(offset, size)[0]);
+                assert_eq!(view.read(offset).unwrap().as_ref(), retained);
+            }
+        }
+        for (producer, sent) in &self.sent {
+            let handle = Broker::idempotent_producer(&self.broker, *producer);
+            assert_eq!(handle.next_sequence(), sent.len() as u64);
+        }
+        self.check();
+    }
+}
+
+/// The record as its producer made it.
+fn as_sent(record: &Record) -> ProducerRecord {
+    ProducerRecord::new(&*record.topic, record.key.clone(), &*record.value)
+}
+
+fn check_size(view: &Partition, model: &PartitionModel, size: u64) {
+    let old = model.roots[usize::try_from(size).unwrap() - 1];
+    let root = *model.roots.last().unwrap();
+    assert_eq!(view.root_at(size).unwrap(), Some(old), "the root at {size}");
+    let proof = view.consistency_proof(size).unwrap().unwrap();
+    assert!(proof.proves(&old, &root), "consistency from {size}");
+}
+
+fn check_proof(view: &Partition, model: &PartitionModel, offset: u64) {
+    let record = &model.records[usize::try_from(offset).unwrap()];
+    let proof = view.proof(offset).unwrap().unwrap();
+    assert!(proof.proves(&record.hash(), model.roots.last().unwrap()), "inclusion of {offset}");
+    assert!(MerkleTree::verify_proof(&proof, view.store()).unwrap());
+}
+
+fn run(ops: &[Op], met: &Arc<Marks>) {
+    let mut model = Model::new(met);
+    for op in ops {
+        model.apply(op);
+        model.check();
+    }
+    // Whatever the program did, the log can be closed, crashed and reopened.
+    model.crash(!model.lz4);
+    model.join();
+    model.poll(0);
+    model.reopen(!model.lz4);
+    model.join();
+    model.poll(0);
+    model.commit(0);
+    model.poll(0);
+}
+
+fn cases() -> ProptestConfig {
+    let failures = FileFailurePersistence::Direct("tests/model.proptest-regressions");
+    let mut config = ProptestConfig {
+        max_shrink_iters: 4_000,
+        failure_persistence: Some(Box::new(failures)),
+        ..ProptestConfig::default()
+    };
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = CASES;
+    }
+    config
+}
+
+/// What random programs must have met, or they show nothing.
+const MARKS: [&str; 7] = [
+    "checkpoint.complete",
+    "journal.recycled",
+    "journal.link_block",
+    "journal.oversized_removed",
+    "producer.repeated_send",
+    "recovery.block_replayed",
+    "recovery.complete",
+];
+
+#[test]
+fn the_log_does_what_the_model_does() {
+    let met = Arc::new(Marks::default());
+    let config = cases();
+    let enough = config.cases >= CASES;
+    let outcome = TestRunner::new(config).run(&ops(), |ops| {
+        run(&ops, &met);
+        Ok(())
+    });
+    if let Err(failure) = outcome {
+        panic!("{failure}");
+    }
+    let met = met.0.lock().unwrap();
+    for mark in MARKS {
+        assert!(!enough || met.contains(mark), "no program met {mark}, but {met:?}");
+    }
+    // Nothing that the log could do failed, and was passed over.
+    assert!(!met.contains("index.not_written"), "{met:?}");
+    assert!(!met.contains("checkpoint.put_off"), "{met:?}");
+}
+
+#[test]
+fn a_topic_that_only_the_journal_knows_is_recovered() {
+    // Its folders hold files, and its creation is in no manifest.
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::open(small_config(dir.path())).unwrap();
+    broker.create_topic("new", 2).unwrap();
+    let producer = Broker::producer(&broker);
+    let sent = producer.send_batch(&records_of(1, &["new", "new", "new"])).unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    copy_dir(dir.path(), copy.path());
+    let recovered = Broker::open(small_config(copy.path())).unwrap();
+    let topic = recovered.topic("new").unwrap();
+    for record in sent {
+        let view = topic.partition(record.partition).unwrap().read().unwrap();
+        assert_eq!(view.read(record.offset).unwrap(), Some(record));
+    }
+}
