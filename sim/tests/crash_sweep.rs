@@ -110,3 +110,38 @@ fn a_crash_at_any_operation_loses_nothing_that_was_acknowledged() {
     }
     println!("{tally:?}");
 }
+
+/// A short workload, and every legal set of survivors up to a bound at each of
+/// its operations: creation, a first topic, sends, a commit, a clean close.
+#[test]
+fn every_state_that_a_power_cut_can_leave_of_a_short_run_is_recovered() {
+    let bound = usize::try_from(number("MERKQL_EXHAUST_BOUND").unwrap_or(12)).unwrap();
+    let seed = 1;
+    let steps: Vec<Step> = workload(seed, 0).into_iter().take(7).collect();
+    let (mut states, mut cut, mut tally) = (0, 0u128, Tally::default());
+    for event in operations(seed, &steps) {
+        let change = event.change.unwrap_or_default();
+        let is_sync = matches!(event.on, OpKind::SyncData | OpKind::SyncDir);
+        let phase = if is_sync { CrashPhase::Before } else { CrashPhase::After };
+        let point = CrashPoint { change, phase };
+        let (world, model) = run_until(seed, &steps, point);
+        for profile in Profile::HONEST {
+            let all = profile.enumerate(&world.disk.unsynced(), bound);
+            cut = cut.saturating_add(all.cut);
+            for (draw, survivors) in (0..).zip(&all.survivors) {
+                let death = Death::Power(profile);
+                let case = Case { seed, point, death, draw };
+                let mut random = stream(seed ^ (change << 20) ^ draw, "exhaust");
+                let fork = world.fork(random.random());
+                fork.disk.power_cut(survivors);
+                states += 1;
+                let judged =
+                    recover_and_judge(&fork, &mut model.clone(), death, &mut random, &mut tally);
+                if let Err(what) = judged {
+                    panic!("{case}\nat {event}\n{what}\nsurvivors: {survivors:?}");
+                }
+            }
+        }
+    }
+    println!("{states} states, {cut} cut by the bound of {bound} a crash; {tally:?}");
+}

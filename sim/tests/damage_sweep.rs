@@ -5,8 +5,11 @@
 mod support;
 
 use merkql::Error;
-use merkql_sim::disk::{Damage, Image};
+use merkql_sim::disk::{CrashPhase, CrashPoint, Damage, Image};
 use merkql_sim::fault::{Arm, Fault, FaultKind, OpKind};
+use merkql_sim::profile::Profile;
+use merkql_sim::random::stream;
+use rand::RngExt;
 use std::collections::BTreeMap;
 use support::World;
 use support::client::{Client, Trouble};
@@ -256,4 +259,41 @@ fn a_misdirected_write_is_noticed_or_healed() {
             }
         }
     }
+}
+
+#[test]
+fn a_power_cut_that_damages_whole_pages_is_recovered_from_or_told() {
+    let (mut recovered, mut told) = (0, 0);
+    for seed in 1..=number("MERKQL_SWEEP_SEEDS").unwrap_or(2) {
+        let steps = workload(seed, 12);
+        let changes = trace(seed, &steps).iter().filter(|event| event.change.is_some()).count();
+        for change in (0..changes as u64).step_by(3) {
+            let world = World::new(seed);
+            world.disk.crash_at(CrashPoint { change, phase: CrashPhase::After });
+            let mut client = Client::new(world.clone(), seed);
+            drop(client.run(&steps));
+            client.let_go();
+            let mut random = stream(seed << 20 | change, "hostile");
+            for _ in 0..3 {
+                let fork = world.fork(random.random());
+                let survivors = Profile::Hostile.draw(&fork.disk.unsynced(), &mut random);
+                fork.disk.power_cut(&survivors);
+                let judged = match fork.open(None) {
+                    Err(Error::Corrupt(_)) => {
+                        told += 1;
+                        continue;
+                    }
+                    Err(error) => Err(error.to_string()),
+                    Ok(broker) => judge(&broker, &mut client.model.clone()),
+                };
+                match judged {
+                    Ok(()) => recovered += 1,
+                    // A typed error of the log, passed on by the judge.
+                    Err(what) if what.contains(": damaged: ") => told += 1,
+                    Err(what) => panic!("seed {seed}, change {change}: {what}\n{survivors:?}"),
+                }
+            }
+        }
+    }
+    println!("{recovered} recovered, {told} told");
 }

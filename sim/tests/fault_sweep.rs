@@ -9,7 +9,7 @@ mod support;
 use merkql::broker::Broker;
 use merkql::record::ProducerRecord;
 use merkql::{Error, Result};
-use merkql_sim::disk::{IoEvent, Limits, Survivors};
+use merkql_sim::disk::{CrashPhase, CrashPoint, IoEvent, Limits, Survivors};
 use merkql_sim::fault::{Arm, Fault, FaultKind, OpKind, SyncFailure};
 use merkql_sim::profile::Profile;
 use merkql_sim::random::stream;
@@ -160,6 +160,47 @@ fn after_a_failed_sync_nothing_is_written_and_reopening_recovers() {
         }
     }
     println!("{tally:?}");
+}
+
+#[test]
+fn a_sync_that_fails_in_recovery_is_recovered_from() {
+    let mut recoveries = 0;
+    for seed in 1..=number("MERKQL_SWEEP_SEEDS").unwrap_or(1) {
+        let steps = workload(seed, 10);
+        for change in (0..operations(seed, &steps).len() as u64).step_by(29) {
+            let world = World::new(seed);
+            world.disk.crash_at(CrashPoint { change, phase: CrashPhase::After });
+            let mut client = Client::new(world.clone(), seed);
+            drop(client.run(&steps));
+            client.let_go();
+            for death in [Death::Kill, Death::Power(Profile::Posix)] {
+                let mut random = stream(change, &format!("{death:?}"));
+                die(&world.disk, death, &mut random);
+                for (on, mode) in [OpKind::SyncData, OpKind::SyncDir]
+                    .into_iter()
+                    .flat_map(|on| SYNC_FAILURES.map(|mode| (on, mode)))
+                {
+                    for skip in 0.. {
+                        let label =
+                            format!("seed {seed}, {change}, {death:?}, {mode:?} {on:?} {skip}");
+                        let fork = world.fork(random.random());
+                        fork.disk.arm(Arm::nth(Fault::FailedSync(mode), on, "*", skip)).unwrap();
+                        if fork.open(None).is_ok() {
+                            break;
+                        }
+                        recoveries += 1;
+                        let mut model = client.model.clone();
+                        let again = if skip % 2 == 0 { Death::Kill } else { death };
+                        die(&fork.disk, again, &mut random);
+                        let mut tally = Tally::default();
+                        recover_and_judge(&fork, &mut model, death, &mut random, &mut tally)
+                            .unwrap_or_else(|what| panic!("{label}: {what}"));
+                    }
+                }
+            }
+        }
+    }
+    println!("{recoveries} recoveries in which a sync failed");
 }
 
 #[test]

@@ -127,6 +127,9 @@ impl Shared {
         if state.dead || state.incarnation != incarnation {
             return Err(dead());
         }
+        for met in std::mem::take(&mut state.to_be_met) {
+            state.plan.mattered(met);
+        }
         let index = state.io_ops;
         state.io_ops += 1;
         let change = request.on.changes().then_some(state.changes);

@@ -71,8 +71,8 @@ impl State {
 
     /// Bytes of the files that have a name or a handle.
     fn bytes_taken(&self) -> u64 {
-        let reachable = self.reachable();
-        let files = self.nodes.iter().filter(|(id, _)| reachable.contains(id));
+        let visible = self.visible();
+        let files = self.nodes.iter().filter(|(id, _)| visible.contains(id));
         files
             .map(|(_, node)| if let Node::File(file) = node { file.bytes_taken() } else { 0 })
             .sum()

@@ -106,8 +106,9 @@ impl SimDisk {
     /// Kills the process (R1): what it has written stays, synced or not.
     pub fn kill(&self) {
         let mut state = self.shared.state();
-        state.plan.happened(FaultKind::ProcessKill);
+        let id = state.plan.happened(FaultKind::ProcessKill);
         state.kill();
+        state.to_be_met.push(id);
     }
 
     /// Cuts the power (R2 to R7): of what was not synced, `survivors` are left.
@@ -135,6 +136,15 @@ impl SimDisk {
     /// Makes a fault ready. Returns nothing if it cannot happen to such operations.
     pub fn arm(&self, arm: Arm) -> Option<FaultId> {
         self.shared.state().plan.arm(arm)
+    }
+
+    /// Counts a fault that the harness itself has done, and that is met by the
+    /// next operation: a crash in recovery, say.
+    pub fn note_fault(&self, kind: FaultKind) -> FaultId {
+        let mut state = self.shared.state();
+        let id = state.plan.happened(kind);
+        state.to_be_met.push(id);
+        id
     }
 
     /// Lets no armed fault happen any more.

@@ -7,7 +7,7 @@ use super::limits::Limits;
 use super::trace::Trace;
 use super::{InodeId, OpId};
 use crate::clock::SimClock;
-use crate::fault::FaultPlan;
+use crate::fault::{FaultId, FaultPlan};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::path::{Component, Path};
@@ -40,6 +40,8 @@ pub(crate) struct State {
     pub(crate) limits: Limits,
     pub(crate) crash: Option<CrashPoint>,
     pub(crate) plan: FaultPlan,
+    /// Faults that whatever is done next meets.
+    pub(crate) to_be_met: Vec<FaultId>,
     pub(crate) trace: Trace,
     pub(crate) clock: Option<Arc<SimClock>>,
     /// Content of files that were removed or cut, the last of it.
@@ -62,6 +64,7 @@ impl Default for State {
             limits: Limits::default(),
             crash: None,
             plan: FaultPlan::default(),
+            to_be_met: Vec::new(),
             trace: Trace::default(),
             clock: None,
             graveyard: Vec::new(),
@@ -206,6 +209,20 @@ impl State {
 
     /// What has a name, in the cache or on the disk or waiting for a sync, or a handle.
     pub(crate) fn reachable(&self) -> BTreeSet<InodeId> {
+        self.reachable_by(|dir| {
+            let changed = dir.pending.iter().map(|pending| match &pending.change {
+                NameChange::Added { inode, .. } | NameChange::Removed { inode, .. } => *inode,
+            });
+            dir.durable.values().chain(dir.cached.values()).copied().chain(changed).collect()
+        })
+    }
+
+    /// What has a name that the process sees, or a handle.
+    pub(crate) fn visible(&self) -> BTreeSet<InodeId> {
+        self.reachable_by(|dir| dir.cached.values().copied().collect())
+    }
+
+    fn reachable_by(&self, children: impl Fn(&DirNode) -> Vec<InodeId>) -> BTreeSet<InodeId> {
         let mut found = BTreeSet::new();
         let mut to_visit: Vec<InodeId> = self.open.keys().copied().collect();
         to_visit.push(ROOT);
@@ -214,10 +231,7 @@ impl State {
                 continue;
             }
             if let Some(Node::Dir(dir)) = self.nodes.get(&inode) {
-                to_visit.extend(dir.durable.values().chain(dir.cached.values()));
-                to_visit.extend(dir.pending.iter().map(|pending| match &pending.change {
-                    NameChange::Added { inode, .. } | NameChange::Removed { inode, .. } => inode,
-                }));
+                to_visit.extend(children(dir));
             }
         }
         found

@@ -19,7 +19,7 @@ enum Axis {
     Metadata,
     /// Writes that made a file longer; all writes of one whose length was set.
     Growth(InodeId),
-    /// Writes to a page that the file had on the disk.
+    /// Writes to a page that don't grow the file.
     Page(InodeId, u64),
 }
 
@@ -50,19 +50,11 @@ impl<'a> Choices<'a> {
             return vec![Axis::Growth(change.inode)];
         }
         let growth = grows.then_some(Axis::Growth(change.inode));
-        let pages = self.durable_pages(change.inode, position, len);
+        // What a growing write adds behind the old end survives with the length.
+        let durable = self.unsynced.durable_len.get(&change.inode).copied().unwrap_or_default();
+        let end = if grows { (position + len).min(durable) } else { position + len };
+        let pages = position / PAGE_BYTES..end.div_ceil(PAGE_BYTES);
         pages.map(|page| Axis::Page(change.inode, page)).chain(growth).collect()
-    }
-
-    /// The pages of a range that the file has on the disk, at least in part.
-    fn durable_pages(
-        &self,
-        inode: InodeId,
-        position: u64,
-        len: u64,
-    ) -> impl Iterator<Item = u64> + use<> {
-        let durable = self.unsynced.durable_len.get(&inode).copied().unwrap_or_default();
-        position / PAGE_BYTES..(position + len).min(durable).div_ceil(PAGE_BYTES)
     }
 
     fn keeps(&self, choices: &BTreeMap<Axis, usize>, axis: Axis, op: OpId) -> bool {
