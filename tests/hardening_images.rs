@@ -132,7 +132,7 @@ fn send_images(dir: &Path, letter: u8, images: &Images, blocks_before: u64, bloc
     // Room for any padding, so that all values have one length.
     let len = (PAGES - 1) * PAGE;
     let (file, place) = place_of_value(dir, letter, len, &prepare);
-    let text = images.get(&file).unwrap_or_else(|| panic!("no images of {file:?}"));
+    let text = images.get(&file).unwrap_or_else(|| panic!("no images of {}", file.display()));
     let broker = open_as(dir, letter);
     prepare(&broker);
     let producer = Broker::producer(&broker);
@@ -143,7 +143,7 @@ fn send_images(dir: &Path, letter: u8, images: &Images, blocks_before: u64, bloc
     value.push_str(&text[first.min(text.len())..]);
     value.truncate(len);
     value.push_str(&" ".repeat(len - value.len()));
-    assert!(value.contains("MqlBlock"), "no image of {file:?} falls into the value");
+    assert!(value.contains("MqlBlock"), "no image falls into the value");
     let mut sent = vec![producer.send(&keyless("t", value)).unwrap()];
     for after in 0..=blocks_after {
         let what = format!("{blocks_before} blocks before, {after} after");

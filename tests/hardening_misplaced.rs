@@ -35,6 +35,12 @@ fn closed_log(dir: &Path, segment_bytes: u64) {
     }
 }
 
+fn remove_indexes(dir: &Path) {
+    for path in files(dir, ".idx") {
+        fs::remove_file(path).unwrap();
+    }
+}
+
 fn damaged_offset<T: std::fmt::Debug>(result: Result<T>) -> u64 {
     match result {
         Err(Error::Corrupt(corruption)) => corruption.offset.unwrap(),
@@ -53,16 +59,13 @@ fn assert_lost(broker: &BrokerRef, lost: &[u64], what: &str) {
             assert_eq!(read.unwrap().value, value(offset), "{what}");
         }
         let next = lost.iter().find(|lost| **lost >= offset);
-        match next {
-            Some(next) => {
-                assert_eq!(damaged_offset(view.read_range(offset, RECORDS)), *next, "{what}");
-                let before = view.read_range(offset, *next).unwrap();
-                assert_eq!(before.len() as u64, next - offset, "{what}");
-            }
-            None => {
-                let rest = view.read_range(offset, RECORDS).unwrap();
-                assert_eq!(rest.len() as u64, RECORDS - offset, "{what}");
-            }
+        if let Some(next) = next {
+            assert_eq!(damaged_offset(view.read_range(offset, RECORDS)), *next, "{what}");
+            let before = view.read_range(offset, *next).unwrap();
+            assert_eq!(before.len() as u64, next - offset, "{what}");
+        } else {
+            let rest = view.read_range(offset, RECORDS).unwrap();
+            assert_eq!(rest.len() as u64, RECORDS - offset, "{what}");
         }
     }
     let mut consumer = subscribed(broker, "skipping", "t");
@@ -130,7 +133,7 @@ fn segments_with_swapped_contents_are_damage_of_their_own_records() {
             fs::write(place(a), in_b).unwrap();
             fs::write(place(b), in_a).unwrap();
             if !indexed {
-                files(copy.path(), ".idx").iter().for_each(|idx| fs::remove_file(idx).unwrap());
+                remove_indexes(copy.path());
             }
             let broker = Broker::open(config(copy.path(), &Watched::swift(), 1024)).unwrap();
             assert_lost(&broker, &lost, &format!("{a} and {b} swapped, indexed: {indexed}"));
@@ -265,7 +268,7 @@ fn reading_a_segment_that_was_cut_costs_little() {
     fs::write(&path, &whole[..whole.len() / 10]).unwrap();
     for indexed in [true, false] {
         if !indexed {
-            files(dir.path(), ".idx").iter().for_each(|idx| fs::remove_file(idx).unwrap());
+            remove_indexes(dir.path());
         }
         let window = Watched::swift().seeing_reads();
         let broker = window.open(dir.path());

@@ -171,7 +171,9 @@ fn a_use_that_panics_at_any_call_loses_nothing() {
         let broker = Broker::open(healthy(dir.path())).unwrap();
         let what = format!("call {number} panics");
         assert_kept(&broker, &acknowledged, &what);
-        sent.iter().for_each(|sent| assert_kept(&broker, sent, &what));
+        for sent in &sent {
+            assert_kept(&broker, sent, &what);
+        }
         if !struck.load(Ordering::Relaxed) {
             assert!(number > 20 && sent.len() == 2, "{number} calls");
             break;

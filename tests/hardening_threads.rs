@@ -86,7 +86,9 @@ fn a_flush_ends_while_others_go_on_sending() {
                 while !over.load(Ordering::Relaxed) {
                     let pending: Vec<_> =
                         (0..4).map(|_| producer.enqueue(&numbered("t", "v", 1)).unwrap()).collect();
-                    pending.into_iter().for_each(|pending| drop(pending.wait().unwrap()));
+                    for pending in pending {
+                        pending.wait().unwrap();
+                    }
                 }
             });
         }
