@@ -108,7 +108,7 @@ impl Maker {
 }
 
 /// The workload of a seed: every kind of step at least once, `len` drawn ones.
-pub(crate) fn workload(seed: u64, len: usize) -> Vec<Step> {
+pub(crate) fn workload(seed: u64, len: u64) -> Vec<Step> {
     let mut maker = Maker { random: stream(seed, "workload"), unit: 0, topics: 1 };
     let (orders, audit, recent) = (TOPICS[0], TOPICS[1], TOPICS[2]);
     let mut steps = vec![Step::Create { name: orders.0.to_owned(), partitions: orders.1 }];
