@@ -106,7 +106,7 @@ impl Mood {
             _ => 1.0,
         };
         let (keep_write, keep_name, keep_length) = (likelihood(), likelihood(), likelihood());
-        let tear = if random.random_bool(0.5) { 0.5 } else { 0.1 };
+        let tear = if random.random_bool(0.5) { 0.7 } else { 0.1 };
         let trash = if random.random_bool(0.3) { 0.3 } else { 0.0 };
         let sector_bytes = if random.random_bool(0.7) { SECTOR_BYTES } else { PAGE_BYTES };
         Self { sector_bytes, keep_write, keep_name, keep_length, tear, trash }
@@ -154,8 +154,11 @@ fn draw_ranges(position: u64, len: u64, mood: Mood, random: &mut Stream) -> Vec<
     }
     let mut sectors = sectors(position, len, mood.sector_bytes);
     match random.random_range(0..4) {
-        // Cut at any byte.
-        0 => vec![(position, position + random.random_range(0..=len))],
+        // Cut at any byte, more often near the front: blocks are padded at their end.
+        0 => {
+            let within = len.min(128 << random.random_range(0..8));
+            vec![(position, position + random.random_range(0..=within))]
+        }
         // All but one.
         1 => {
             sectors.remove(random.random_range(0..sectors.len()));
