@@ -2,6 +2,8 @@
 //! and compare with what was acknowledged.
 //!
 //! `MERKQL_SWEEP_SEEDS=N` sweeps N workloads in place of the usual few;
+//! `MERKQL_SWEEP_STEPS=N` makes them longer, `MERKQL_SWEEP_DRAWS=N` draws more
+//! survivors for each crash, `MERKQL_EXHAUST_BOUND=N` enumerates more of them, and
 //! `MERKQL_SWEEP_ONLY=seed:change` does one crash point again, as a failure prints it.
 
 #[allow(dead_code, reason = "each test uses a part of it")]
@@ -19,6 +21,9 @@ use support::crash::{Death, Tally, die, number, operations, recover_and_judge};
 use support::model::Model;
 use support::workload::{Step, workload};
 
+/// How many drawn steps a workload has beside those that every one has.
+const SWEEP_STEPS: u64 = 1;
+
 /// Everything that is needed to do a failed case again.
 #[derive(Debug, Clone)]
 struct Case {
@@ -31,10 +36,13 @@ struct Case {
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { seed, point, death, draw } = self;
+        let steps = number("MERKQL_SWEEP_STEPS").unwrap_or(SWEEP_STEPS);
         write!(
             f,
-            "seed {seed}, {point:?}, {death:?}, draw {draw} (MERKQL_SWEEP_ONLY={seed}:{})",
-            point.change
+            "seed {seed}, {point:?}, {death:?}, draw {draw} \
+             (MERKQL_SWEEP_ONLY={seed}:{} MERKQL_SWEEP_STEPS={steps} MERKQL_SWEEP_DRAWS={})",
+            point.change,
+            draw + 1
         )
     }
 }
@@ -96,12 +104,12 @@ fn a_crash_at_any_operation_loses_nothing_that_was_acknowledged() {
     let only = only.and_then(|(seed, change)| Some((seed.parse().ok()?, change.parse().ok()?)));
     let seeds: Vec<u64> = match only {
         Some((seed, _)) => vec![seed],
-        None => (1..=number("MERKQL_SWEEP_SEEDS").unwrap_or(1)).collect(),
+        None => (1..=number("MERKQL_SWEEP_SEEDS").unwrap_or(2)).collect(),
     };
     let draws = number("MERKQL_SWEEP_DRAWS").unwrap_or(1);
     let mut tally = Tally::default();
     for seed in seeds {
-        let steps = workload(seed, 16);
+        let steps = workload(seed, number("MERKQL_SWEEP_STEPS").unwrap_or(SWEEP_STEPS));
         for event in operations(seed, &steps) {
             if only.is_none_or(|(_, change): (u64, u64)| event.change == Some(change)) {
                 sweep_point(seed, &steps, &event, draws, &mut tally);
@@ -115,7 +123,7 @@ fn a_crash_at_any_operation_loses_nothing_that_was_acknowledged() {
 /// its operations: creation, a first topic, sends, a commit, a clean close.
 #[test]
 fn every_state_that_a_power_cut_can_leave_of_a_short_run_is_recovered() {
-    let bound = usize::try_from(number("MERKQL_EXHAUST_BOUND").unwrap_or(12)).unwrap();
+    let bound = usize::try_from(number("MERKQL_EXHAUST_BOUND").unwrap_or(8)).unwrap();
     let seed = 1;
     let steps: Vec<Step> = workload(seed, 0).into_iter().take(7).collect();
     let (mut states, mut cut, mut tally) = (0, 0u128, Tally::default());

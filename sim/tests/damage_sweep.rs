@@ -57,13 +57,14 @@ fn subject(seed: u64, closed: bool) -> Subject {
 
 /// What a file is to the log.
 fn role(path: &str) -> &'static str {
-    match path.rsplit('/').next().unwrap_or_default() {
-        "hashes" => "hashes",
-        "LOCK" => "lock",
-        name if name.starts_with("manifest") => "manifest",
-        name if name.ends_with(".wal") => "journal",
-        name if name.ends_with(".idx") => "index",
-        _ => "segment",
+    let name = path.rsplit('/').next().unwrap_or_default();
+    match name.rsplit_once('.') {
+        Some(("manifest", _)) => "manifest",
+        Some((_, "wal")) => "journal",
+        Some((_, "idx")) => "index",
+        Some((_, "log")) => "segment",
+        _ if name == "hashes" => "hashes",
+        _ => "lock",
     }
 }
 

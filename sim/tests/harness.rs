@@ -141,9 +141,13 @@ fn the_sweeps_reach_the_rare_paths_of_recovery() {
     let world = World::new(1);
     for seed in 1..6 {
         let steps = workload(seed, 16);
-        let run = World { probe: Arc::clone(&world.probe), ..World::new(seed) };
-        for change in (0..operations(seed, &steps).len() as u64).step_by(11) {
-            let run = World { probe: Arc::clone(&run.probe), ..World::new(seed) };
+        for (index, event) in operations(seed, &steps).iter().enumerate() {
+            let is_block = event.on == OpKind::WriteAt && event.path.contains("/journal/");
+            if !is_block && index % 11 > 0 {
+                continue;
+            }
+            let change = event.change.unwrap_or_default();
+            let run = World { probe: Arc::clone(&world.probe), ..World::new(seed) };
             run.disk.crash_at(CrashPoint { change, phase: CrashPhase::After });
             let mut client = Client::new(run.clone(), seed);
             drop(client.run(&steps));

@@ -11,7 +11,8 @@ use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::path::Path;
 
-/// Something done to a file while nobody runs. It is durable at once.
+/// Something done to a file while nobody runs. It is durable at once, and what
+/// of the file was not synced becomes durable with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

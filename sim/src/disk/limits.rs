@@ -18,19 +18,20 @@ pub struct Limits {
     pub open_files: Option<u64>,
 }
 
-impl FileNode {
-    fn blocks_of(&self, position: u64, len: u64) -> impl Iterator<Item = usize> + use<> {
-        let blocks = position / BLOCK_BYTES..(position + len).div_ceil(BLOCK_BYTES);
-        blocks.filter_map(|block| usize::try_from(block).ok())
-    }
+/// The blocks that a range lies in.
+fn blocks_of(position: u64, len: u64) -> impl Iterator<Item = usize> {
+    let blocks = position / BLOCK_BYTES..(position + len).div_ceil(BLOCK_BYTES);
+    blocks.filter_map(|block| usize::try_from(block).ok())
+}
 
+impl FileNode {
     fn has_block(&self, block: usize) -> bool {
         self.blocks.get(block).copied().unwrap_or(false)
     }
 
     /// Takes space for a range.
     pub(crate) fn take_blocks(&mut self, position: u64, len: u64) {
-        for block in self.blocks_of(position, len) {
+        for block in blocks_of(position, len) {
             if self.blocks.len() <= block {
                 self.blocks.resize(block + 1, false);
             }
@@ -56,7 +57,7 @@ impl State {
         let Some(limit) = self.limits.disk_bytes else { return Ok(len) };
         let mut room = limit.saturating_sub(self.bytes_taken());
         let Some(Node::File(file)) = self.nodes.get(&inode) else { return Ok(len) };
-        for block in file.blocks_of(position, len) {
+        for block in blocks_of(position, len) {
             if file.has_block(block) {
                 continue;
             }

@@ -29,9 +29,10 @@ impl State {
         self.kill();
         let mut kinds = Kinds::default();
         let inodes: Vec<InodeId> = self.nodes.keys().copied().collect();
-        let general = match survivors.kept.is_empty() {
-            true => FaultKind::PowerCutAllLost,
-            false => FaultKind::PowerCutSubset,
+        let general = if survivors.kept.is_empty() {
+            FaultKind::PowerCutAllLost
+        } else {
+            FaultKind::PowerCutSubset
         };
         kinds.get(self, general);
         for inode in inodes {
@@ -72,9 +73,10 @@ impl State {
                     let end = position + bytes.len() as u64;
                     let kept_bytes: u64 = ranges.iter().map(|(from, to)| to - from).sum();
                     if kept_bytes < bytes.len() as u64 {
-                        met.insert(match grows {
-                            true => FaultKind::SizeBeforeData,
-                            false => FaultKind::TornWrite,
+                        met.insert(if *grows {
+                            FaultKind::SizeBeforeData
+                        } else {
+                            FaultKind::TornWrite
                         });
                     }
                     for &(from, to) in ranges {

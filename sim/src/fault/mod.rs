@@ -11,8 +11,10 @@
 
 mod kind;
 mod plan;
+mod what;
 
 pub use kind::{Class, FaultKind};
-pub use plan::{Arm, Counts, Fault, FaultId, LyingSync, OpKind, SyncFailure};
+pub use plan::{Arm, Counts, FaultId};
+pub use what::{Fault, LyingSync, OpKind, SyncFailure};
 
 pub(crate) use plan::FaultPlan;

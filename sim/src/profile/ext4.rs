@@ -65,14 +65,14 @@ impl<'a> Choices<'a> {
     /// The last growing write of a file that survives.
     fn grown_by(&self, choices: &BTreeMap<Axis, usize>, inode: InodeId) -> Option<OpId> {
         let kept = choices.get(&Axis::Growth(inode)).copied().unwrap_or_default();
-        self.axes.get(&Axis::Growth(inode))?.iter().take(kept).last().copied()
+        self.axes.get(&Axis::Growth(inode))?.get(kept.checked_sub(1)?).copied()
     }
 
     fn keep(&self, choices: &BTreeMap<Axis, usize>, change: &Change) -> Option<Kept> {
         let op = change.op;
         let What::Write { position, len, grows } = change.what else {
             let keeps = self.keeps(choices, Axis::Metadata, op);
-            return keeps.then(|| match change.what {
+            return keeps.then_some(match change.what {
                 What::Length { .. } => Kept::Length { op },
                 _ => Kept::Name { op },
             });

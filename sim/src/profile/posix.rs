@@ -49,26 +49,27 @@ impl Space for Choices {
         let mut kept: Vec<Kept> = Vec::new();
         let chosen = self.units.iter().zip(choices).filter(|(_, choice)| **choice > 0);
         for (unit, _) in chosen {
-            match *unit {
-                Unit::Sector { op, range } => write_of(&mut kept, op).0.push(range),
-                Unit::Growth { op } => *write_of(&mut kept, op).1 = true,
-                Unit::Length { op } => kept.push(Kept::Length { op }),
-                Unit::Name { op } => kept.push(Kept::Name { op }),
+            // The units of one write stand side by side.
+            match (*unit, kept.last_mut()) {
+                (Unit::Sector { op, range }, Some(Kept::Write { op: last, ranges, .. }))
+                    if *last == op =>
+                {
+                    ranges.push(range);
+                }
+                (Unit::Growth { op }, Some(Kept::Write { op: last, grows, .. })) if *last == op => {
+                    *grows = true;
+                }
+                (Unit::Sector { op, range }, _) => {
+                    kept.push(Kept::Write { op, ranges: vec![range], grows: false });
+                }
+                (Unit::Growth { op }, _) => {
+                    kept.push(Kept::Write { op, ranges: Vec::new(), grows: true });
+                }
+                (Unit::Length { op }, _) => kept.push(Kept::Length { op }),
+                (Unit::Name { op }, _) => kept.push(Kept::Name { op }),
             }
         }
         Survivors { kept }
-    }
-}
-
-/// The entry of a write at the end of the list, made if it is not there.
-fn write_of(kept: &mut Vec<Kept>, op: OpId) -> (&mut Vec<(u64, u64)>, &mut bool) {
-    let is_there = matches!(kept.last(), Some(Kept::Write { op: last, .. }) if *last == op);
-    if !is_there {
-        kept.push(Kept::Write { op, ranges: Vec::new(), grows: false });
-    }
-    match kept.last_mut() {
-        Some(Kept::Write { ranges, grows, .. }) => (ranges, grows),
-        _ => unreachable!("a write was just put there"),
     }
 }
 
@@ -105,7 +106,7 @@ impl Mood {
             _ => 1.0,
         };
         let (keep_write, keep_name, keep_length) = (likelihood(), likelihood(), likelihood());
-        let tear = if random.random_bool(0.5) { 0.5 } else { 0.1 };
+        let tear = if random.random_bool(0.5) { 0.7 } else { 0.1 };
         let trash = if random.random_bool(0.3) { 0.3 } else { 0.0 };
         let sector_bytes = if random.random_bool(0.7) { SECTOR_BYTES } else { PAGE_BYTES };
         Self { sector_bytes, keep_write, keep_name, keep_length, tear, trash }
@@ -153,8 +154,11 @@ fn draw_ranges(position: u64, len: u64, mood: Mood, random: &mut Stream) -> Vec<
     }
     let mut sectors = sectors(position, len, mood.sector_bytes);
     match random.random_range(0..4) {
-        // Cut at any byte.
-        0 => vec![(position, position + random.random_range(0..=len))],
+        // Cut at any byte, more often near the front: blocks are padded at their end.
+        0 => {
+            let within = len.min(128 << random.random_range(0..8));
+            vec![(position, position + random.random_range(0..=within))]
+        }
         // All but one.
         1 => {
             sectors.remove(random.random_range(0..sectors.len()));

@@ -77,7 +77,7 @@ pub(crate) fn recover(
     }
     tally.recoveries += 1;
     world.open(None).map_err(|error| {
-        let events: Vec<String> = world.disk.take_trace().iter().map(|e| e.to_string()).collect();
+        let events: Vec<String> = world.disk.take_trace().iter().map(ToString::to_string).collect();
         format!("opening: {error}\n{}\n{}", story.join("\n"), events.join("\n"))
     })
 }
@@ -125,7 +125,9 @@ fn fits(step: &Step, model: &Model) -> bool {
 fn renamed(steps: Vec<Step>) -> Vec<Step> {
     let rename = |step| match step {
         Step::Send(mut records) => {
-            records.iter_mut().for_each(|record| record.value.insert_str(0, "more-"));
+            for record in &mut records {
+                record.value.insert_str(0, "more-");
+            }
             Step::Send(records)
         }
         step => step,

@@ -82,7 +82,7 @@ fn judge_records(
             }
         }
         // One by one, too: that is another path.
-        for offset in [start, (start + next) / 2, next.saturating_sub(1), next] {
+        for offset in [start, u64::midpoint(start, next), next.saturating_sub(1), next] {
             let single = partition.read(offset).map_err(failed("read"))?;
             let expected = offset.checked_sub(start).and_then(|index| {
                 records.get(usize::try_from(index).unwrap_or(usize::MAX)).cloned()

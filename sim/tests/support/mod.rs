@@ -10,6 +10,7 @@ pub(crate) mod tree;
 pub(crate) mod workload;
 
 use merkql::broker::{Broker, BrokerConfig, BrokerRef};
+use merkql::compression::Compression;
 use merkql::topic::RetentionConfig;
 use merkql_sim::clock::SimClock;
 use merkql_sim::disk::SimDisk;
@@ -24,11 +25,14 @@ pub(crate) struct World {
     pub(crate) clock: Arc<SimClock>,
     pub(crate) entropy: Arc<SimEntropy>,
     pub(crate) probe: Arc<SimProbe>,
+    /// Every other seed stores its records compressed.
+    pub(crate) compression: Compression,
 }
 
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
-        Self::around(SimDisk::new(), seed)
+        let compression = if seed.is_multiple_of(2) { Compression::Lz4 } else { Compression::None };
+        Self { compression, ..Self::around(SimDisk::new(), seed) }
     }
 
     /// A world around a disk that was there before.
@@ -36,13 +40,19 @@ impl World {
         let clock = Arc::new(SimClock::new());
         disk.set_clock(Arc::clone(&clock));
         let entropy = Arc::new(SimEntropy::new(seed));
-        Self { disk, clock, entropy, probe: Arc::new(SimProbe::new()) }
+        Self {
+            disk,
+            clock,
+            entropy,
+            probe: Arc::new(SimProbe::new()),
+            compression: Compression::None,
+        }
     }
 
     /// The same disk at the same moment, in a world of its own.
     pub(crate) fn fork(&self, seed: u64) -> Self {
         let fork = Self::around(self.disk.fork(), seed);
-        Self { probe: Arc::clone(&self.probe), ..fork }
+        Self { probe: Arc::clone(&self.probe), compression: self.compression, ..fork }
     }
 
     /// Opens the log with sizes so small that everything happens often.
@@ -52,6 +62,7 @@ impl World {
 
     pub(crate) fn config(&self, retention: Option<u64>) -> BrokerConfig {
         BrokerConfig {
+            compression: self.compression,
             default_retention: RetentionConfig { max_records: retention },
             auto_create_topics: false,
             journal_initial_bytes: 8192,

@@ -1,7 +1,7 @@
 //! What the client does, drawn from a seed.
 
 use merkql::record::ProducerRecord;
-use merkql_sim::random::{Stream, stream};
+use merkql_sim::random::{Stream, garbage, stream};
 use rand::RngExt;
 
 /// One thing that the client does.
@@ -65,7 +65,7 @@ impl Maker {
                 2..6 => 200,
                 _ => self.random.random_range(0..60),
             };
-            let value = format!("{}.{index}:{}", self.unit, "v".repeat(padding));
+            let value = format!("{}.{index}:{}", self.unit, text(u64::from(self.unit), padding));
             records.push(ProducerRecord::new(topic, key, value));
         }
         records
@@ -99,7 +99,8 @@ impl Maker {
             // A block larger than any journal file.
             _ => {
                 self.unit += 1;
-                let value = |index| format!("{}.{index}:{}", self.unit, "w".repeat(3900));
+                let unit = self.unit;
+                let value = |index| format!("{unit}.{index}:{}", text(index, 3900));
                 let record = |index| ProducerRecord::new("audit", None, value(index));
                 Step::Send((0..5).map(record).collect())
             }
@@ -107,8 +108,13 @@ impl Maker {
     }
 }
 
+/// Text that no compression makes shorter.
+fn text(seed: u64, len: usize) -> String {
+    garbage(seed, len).into_iter().map(|byte| char::from(b'a' + byte % 26)).collect()
+}
+
 /// The workload of a seed: every kind of step at least once, `len` drawn ones.
-pub(crate) fn workload(seed: u64, len: usize) -> Vec<Step> {
+pub(crate) fn workload(seed: u64, len: u64) -> Vec<Step> {
     let mut maker = Maker { random: stream(seed, "workload"), unit: 0, topics: 1 };
     let (orders, audit, recent) = (TOPICS[0], TOPICS[1], TOPICS[2]);
     let mut steps = vec![Step::Create { name: orders.0.to_owned(), partitions: orders.1 }];
