@@ -68,6 +68,8 @@ fn sweep_point(seed: u64, steps: &[Step], event: &IoEvent, draws: u64, tally: &m
         phases.push(CrashPhase::Before);
     }
     if is_write {
+        // Within a header, and somewhere.
+        phases.push(CrashPhase::Partly(1 + change % 72));
         phases.push(CrashPhase::Partly(1 + change * 37 % event.len.max(4096)));
     }
     for phase in phases {

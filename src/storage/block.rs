@@ -109,7 +109,9 @@ impl BlockHeader {
         let bounded = [header.generation, header.sequence, header.file_len, header.successor]
             .iter()
             .all(|number| *number <= NUMBER_MAX);
-        let possible = magic == MAGIC && bounded && header.body_len as usize <= BODY_BYTES_MAX;
+        // No version is 0: a block torn behind its magic stands before zeroes.
+        let possible =
+            magic == MAGIC && version != 0 && bounded && header.body_len as usize <= BODY_BYTES_MAX;
         possible.then_some((header, version, crc))
     }
 
