@@ -158,6 +158,12 @@ impl Removals {
         Some(Removal { since: tail.at, reason: Reason::UndecidableTail })
     }
 
+    /// Whether any record of the key may be missing at some time.
+    pub(crate) fn any(&self, key: KeyId) -> bool {
+        let key = &self.keys[key.number()];
+        key.first.is_some() || key.deleted.is_some() || !key.tails.is_empty()
+    }
+
     /// Whether all of the range may be missing at some time.
     pub(crate) fn cover(&self, key: KeyId, span: Span) -> bool {
         let key = &self.keys[key.number()];
