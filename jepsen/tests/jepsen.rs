@@ -130,6 +130,50 @@ const THREE: &str =
      {:process 8 :type :ok :f :poll :value [[:poll {1 [[0 0] [1 1] [2 2]]}]]}";
 
 #[test]
+fn what_was_removed_before_a_record_was_sent_excuses_nothing() {
+    let sent_after = |removal: &str, sent: &str| {
+        format!(
+            "{{:process 0 :type :ok :f :send :value [[:send :x [0 :a]]]}}
+             {{:process 1 :type :ok :f :assign :value [:x]}}
+             {{:process 1 :type :ok :f :poll :value [[:poll {{:x [[0 :a]]}}]]}}
+             {removal}
+             {{:process 0 :type :invoke :f :send :value [[:send :x :z]]}}
+             {{:process 0 :type :ok :f :send :value [[:send :x {sent}]]}}"
+        )
+    };
+    for over in [
+        "{:process :nemesis :type :ok :f :retain :value {:x 0}}",
+        "{:process :nemesis :type :ok :f :retain :value {:x 9}}",
+        "{:process :nemesis :type :ok :f :compact :value {:x [[0 9]]}}",
+        "{:process :nemesis :type :ok :f :delete :value [:x]}",
+        "{:process :nemesis :type :info :f :detected :value {:spans {:x []}}}",
+    ] {
+        finds(Name::Unseen, &sent_after(over, ":z"));
+        finds(Name::Unseen, &sent_after(over, "[1 :z]"));
+        finds(
+            Name::LostWrite,
+            &format!(
+                "{} {{:process 1 :type :ok :f :poll :value [[:poll {{:x [[2 :b]]}}]]}}",
+                sent_after(over, "[1 :z]")
+            ),
+        );
+    }
+    for perhaps_later in [
+        "{:process :nemesis :type :info :f :retain :value {:x 9}}",
+        "{:process :nemesis :type :invoke :f :compact :value {:x [[0 9]]}}",
+        "{:process :nemesis :type :ok :f :retain :value {:x 9}}
+         {:process :admin :type :info :f :retain :value {:x 9}}",
+    ] {
+        finds_no(Name::Unseen, &sent_after(perhaps_later, ":z"));
+        finds_no(Name::Unseen, &sent_after(perhaps_later, "[1 :z]"));
+    }
+    finds(
+        Name::Unseen,
+        &sent_after("{:process :nemesis :type :info :f :retain :value {:x 0}}", ":z"),
+    );
+}
+
+#[test]
 fn polls_that_fail_are_judged_against_the_position_and_leave_it() {
     // Each try begins again behind the last good poll, as it should.
     let verdict = verdict(&format!(
