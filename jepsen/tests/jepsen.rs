@@ -273,6 +273,22 @@ fn under_subscribe_jumps_count_only_where_rebalances_are_recorded() {
 }
 
 #[test]
+fn a_jump_from_subscribe_to_assign_counts_as_one_under_subscribe() {
+    let jumps = "{:process 1 :type :ok :f :subscribe :value [1]}
+                 {:process 1 :type :ok :f :poll :value [[:poll {1 [[0 0]]}]]}
+                 {:process 1 :type :ok :f :assign :value [1]}
+                 {:process 1 :type :ok :f :poll :value [[:poll {1 [[2 2]]}]]}";
+    let excused = verdict(&format!("{THREE} {jumps}"));
+    assert!(excused.is_valid(), "{:?}", excused.names());
+    assert_eq!(excused.excused["poll-skip"], 1);
+    // From there on nothing is shared any more.
+    let back = "{:process 1 :type :ok :f :poll :value [[:poll {1 [[1 1]]}]]}";
+    finds(Name::NonmonotonicPoll, &format!("{THREE} {jumps} {back}"));
+    let declared = "{:process :nemesis :type :ok :f :open :value {:rebalances true}}";
+    finds(Name::PollSkip, &format!("{declared} {THREE} {jumps}"));
+}
+
+#[test]
 fn gaps_in_the_offsets_are_no_skip() {
     let verdict = verdict(
         "{:process 0 :type :ok :f :send :value [[:send 1 [0 :a]] [:send 1 [7 :b]] [:send 1 [900719925474099 :c]]]}
