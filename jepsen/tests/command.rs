@@ -143,6 +143,30 @@ fn a_history_may_come_from_standard_input() {
 }
 
 #[test]
+fn a_reader_that_goes_away_changes_no_verdict() {
+    let (folder, history) = file("example.jsonl", HELP_EXAMPLE);
+    let verdict = folder.path().join("verdict.json");
+    let into_closed_pipe = |args: &[&str]| {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        Command::new(env!("CARGO_BIN_EXE_merkql-jepsen"))
+            .args(args)
+            .stdout(writer)
+            .status()
+            .expect("the command runs")
+            .code()
+    };
+    let history = path(&history);
+    assert_eq!(into_closed_pipe(&["check", history]), Some(1));
+    assert_eq!(into_closed_pipe(&["check", history, "--json", "-"]), Some(1));
+    assert_eq!(into_closed_pipe(&["check", history, "--json", path(&verdict)]), Some(1));
+    assert!(verdict.exists());
+    assert_eq!(into_closed_pipe(&["check", history, "--only", "poll-skip"]), Some(0));
+    assert_eq!(into_closed_pipe(&["convert", history]), Some(0));
+    assert_eq!(into_closed_pipe(&["explain"]), Some(0));
+}
+
+#[test]
 fn converting_there_and_back_gives_the_same_history() {
     let history = clean(&Options { seed: 3, operations: 400, ..Options::default() });
     let mut content = Vec::new();

@@ -1,8 +1,11 @@
 //! Jepsen's anomalies in their subtle parts, as stories in Jepsen's own notation.
 
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
 use merkql_jepsen::history::History;
 use merkql_jepsen::notation::Format;
-use merkql_jepsen::{Name, Verdict, check};
+use merkql_jepsen::{Name, Verdict, check, check_only};
 
 /// The verdict on operations in EDN. Sends and polls are written as they ended; each is preceded by its invocation only where
 /// the story needs it.
@@ -127,6 +130,50 @@ const THREE: &str =
      {:process 8 :type :ok :f :poll :value [[:poll {1 [[0 0] [1 1] [2 2]]}]]}";
 
 #[test]
+fn what_was_removed_before_a_record_was_sent_excuses_nothing() {
+    let sent_after = |removal: &str, sent: &str| {
+        format!(
+            "{{:process 0 :type :ok :f :send :value [[:send :x [0 :a]]]}}
+             {{:process 1 :type :ok :f :assign :value [:x]}}
+             {{:process 1 :type :ok :f :poll :value [[:poll {{:x [[0 :a]]}}]]}}
+             {removal}
+             {{:process 0 :type :invoke :f :send :value [[:send :x :z]]}}
+             {{:process 0 :type :ok :f :send :value [[:send :x {sent}]]}}"
+        )
+    };
+    for over in [
+        "{:process :nemesis :type :ok :f :retain :value {:x 0}}",
+        "{:process :nemesis :type :ok :f :retain :value {:x 9}}",
+        "{:process :nemesis :type :ok :f :compact :value {:x [[0 9]]}}",
+        "{:process :nemesis :type :ok :f :delete :value [:x]}",
+        "{:process :nemesis :type :info :f :detected :value {:spans {:x []}}}",
+    ] {
+        finds(Name::Unseen, &sent_after(over, ":z"));
+        finds(Name::Unseen, &sent_after(over, "[1 :z]"));
+        finds(
+            Name::LostWrite,
+            &format!(
+                "{} {{:process 1 :type :ok :f :poll :value [[:poll {{:x [[2 :b]]}}]]}}",
+                sent_after(over, "[1 :z]")
+            ),
+        );
+    }
+    for perhaps_later in [
+        "{:process :nemesis :type :info :f :retain :value {:x 9}}",
+        "{:process :nemesis :type :invoke :f :compact :value {:x [[0 9]]}}",
+        "{:process :nemesis :type :ok :f :retain :value {:x 9}}
+         {:process :admin :type :info :f :retain :value {:x 9}}",
+    ] {
+        finds_no(Name::Unseen, &sent_after(perhaps_later, ":z"));
+        finds_no(Name::Unseen, &sent_after(perhaps_later, "[1 :z]"));
+    }
+    finds(
+        Name::Unseen,
+        &sent_after("{:process :nemesis :type :info :f :retain :value {:x 0}}", ":z"),
+    );
+}
+
+#[test]
 fn polls_that_fail_are_judged_against_the_position_and_leave_it() {
     // Each try begins again behind the last good poll, as it should.
     let verdict = verdict(&format!(
@@ -186,6 +233,32 @@ fn only_dropping_a_key_excuses_a_jump() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "how long the checker takes is what is tested")]
+fn many_steps_over_many_removed_records_take_little_time() {
+    const COUNT: usize = 24_000;
+    let records: Vec<String> = (0..COUNT).map(|at| format!("[{at} {at}]")).collect();
+    let last = COUNT - 1;
+    let mut story = format!(
+        "{{:process 9 :type :ok :f :poll :value [[:poll {{1 [{}]}}]]}}
+         {{:process 1 :type :ok :f :poll :value [[:poll {{1 [[0 0]]}}]]}}
+         {{:process :nemesis :type :ok :f :retain :value {{1 {last}}}}}",
+        records.join(" ")
+    );
+    for _ in 0..COUNT {
+        let _ = writeln!(
+            story,
+            "{{:process 1 :type :fail :f :poll :value [[:poll {{1 [[{last} {last}]]}}]]}}"
+        );
+    }
+    let history = History::parse(&story, Format::Edn).expect("a history");
+    let began = Instant::now();
+    let verdict = check_only(&history, &[Name::PollSkip]);
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert_eq!((verdict.is_valid(), verdict.excused["poll-skip"]), (true, 24_000));
+}
+
+#[test]
 fn under_subscribe_jumps_count_only_where_rebalances_are_recorded() {
     let jump = "{:process 1 :type :ok :f :subscribe :value [1]}
                 {:process 1 :type :ok :f :poll :value [[:poll {1 [[0 0]]}]]}
@@ -197,6 +270,22 @@ fn under_subscribe_jumps_count_only_where_rebalances_are_recorded() {
     let declared = "{:process :nemesis :type :ok :f :open :value {:rebalances true}}";
     let judged = verdict(&format!("{declared} {THREE} {jump}"));
     assert_eq!(judged.names(), [Name::PollSkip, Name::NonmonotonicPoll]);
+}
+
+#[test]
+fn a_jump_from_subscribe_to_assign_counts_as_one_under_subscribe() {
+    let jumps = "{:process 1 :type :ok :f :subscribe :value [1]}
+                 {:process 1 :type :ok :f :poll :value [[:poll {1 [[0 0]]}]]}
+                 {:process 1 :type :ok :f :assign :value [1]}
+                 {:process 1 :type :ok :f :poll :value [[:poll {1 [[2 2]]}]]}";
+    let excused = verdict(&format!("{THREE} {jumps}"));
+    assert!(excused.is_valid(), "{:?}", excused.names());
+    assert_eq!(excused.excused["poll-skip"], 1);
+    // From there on nothing is shared any more.
+    let back = "{:process 1 :type :ok :f :poll :value [[:poll {1 [[1 1]]}]]}";
+    finds(Name::NonmonotonicPoll, &format!("{THREE} {jumps} {back}"));
+    let declared = "{:process :nemesis :type :ok :f :open :value {:rebalances true}}";
+    finds(Name::PollSkip, &format!("{declared} {THREE} {jumps}"));
 }
 
 #[test]

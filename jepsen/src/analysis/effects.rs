@@ -78,8 +78,16 @@ pub(crate) struct Record<'h> {
     pub(crate) failed_writer: Option<usize>,
     /// Whether any operation tried to send it, answered or not.
     pub(crate) attempted: bool,
+    /// Where the first call that tried to send it began.
+    pub(crate) sent_from: Option<usize>,
     /// The first operation that polled it and ended well.
     pub(crate) ok_reader: Option<usize>,
+}
+
+impl Record<'_> {
+    fn note_call(&mut self, began: usize) {
+        self.sent_from = Some(self.sent_from.map_or(began, |known| known.min(began)));
+    }
 }
 
 /// Keys, records, and which operation touched which.
@@ -113,10 +121,10 @@ impl<'h> Effects<'h> {
             if operation.process.is_client() {
                 if operation.kind == Kind::Invoke {
                     if timeline.completion(position).is_none() {
-                        effects.note_attempts(operation);
+                        effects.note_attempts(position, operation);
                     }
                 } else {
-                    effects.note_completion(position, operation);
+                    effects.note_completion(position, timeline.start(position), operation);
                 }
             }
             effects.ends.push((effects.writes.len(), effects.reads.len()));
@@ -125,17 +133,19 @@ impl<'h> Effects<'h> {
     }
 
     /// A call that was never answered may have happened all the same.
-    fn note_attempts(&mut self, invocation: &'h Operation) {
+    fn note_attempts(&mut self, position: usize, invocation: &'h Operation) {
         for step in invocation.action.micro_ops() {
             if let MicroOp::Send { key, value, .. } = step {
                 let key = self.intern_key(key);
                 let record = self.intern_record(key, value);
-                self.records[record.number()].attempted = true;
+                let record = &mut self.records[record.number()];
+                record.attempted = true;
+                record.note_call(position);
             }
         }
     }
 
-    fn note_completion(&mut self, position: usize, operation: &'h Operation) {
+    fn note_completion(&mut self, position: usize, start: usize, operation: &'h Operation) {
         let (sends, polls) = match operation.action {
             Action::Send(_) => (true, false),
             Action::Poll(_) => (false, true),
@@ -149,6 +159,7 @@ impl<'h> Effects<'h> {
                     let key = self.intern_key(key);
                     let record = self.intern_record(key, value);
                     self.note_write(position, operation.kind, record);
+                    self.records[record.number()].note_call(start);
                     self.writes.push(Touch::new(key, record, *offset));
                 }
                 MicroOp::Poll(Some(keys)) if polls => {
@@ -230,6 +241,7 @@ impl<'h> Effects<'h> {
                 ok_writer: None,
                 failed_writer: None,
                 attempted: false,
+                sent_from: None,
                 ok_reader: None,
             });
         }

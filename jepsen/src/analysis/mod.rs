@@ -5,6 +5,7 @@ mod effects;
 mod full_reads;
 mod hashes;
 mod logs;
+mod presence;
 mod readers;
 mod removals;
 mod timeline;
@@ -14,6 +15,7 @@ pub(crate) use effects::{Effects, KeyId, RecordId, Touch, by_key};
 pub(crate) use full_reads::{FullRead, FullReads};
 pub(crate) use hashes::{RecordHashes, agreement};
 pub(crate) use logs::{Entry, Logs};
+pub(crate) use presence::Presence;
 pub(crate) use readers::{Step, steps};
 pub(crate) use removals::{Reason, Removal, Removals, flatten};
 pub(crate) use timeline::Timeline;
@@ -28,6 +30,7 @@ pub(crate) struct Analysis<'h> {
     pub(crate) effects: Effects<'h>,
     pub(crate) logs: Logs,
     pub(crate) removals: Removals,
+    pub(crate) presence: Presence,
     pub(crate) full_reads: FullReads,
     pub(crate) commits: Commits<'h>,
     pub(crate) hashes: RecordHashes<'h>,
@@ -45,6 +48,7 @@ impl<'h> Analysis<'h> {
         let removals = Removals::new(history, &timeline, &effects, &logs);
         let declared = declared(history);
         Self {
+            presence: Presence::new(&effects, &logs, &removals),
             full_reads: FullReads::new(history, &timeline, &effects),
             commits: Commits::new(history, &timeline),
             hashes: RecordHashes::new(history, &effects),

@@ -16,7 +16,7 @@ pub(crate) struct Step {
     pub(crate) to_at: usize,
     /// Whether the key was rebalanced during the later operation.
     pub(crate) rebalanced: bool,
-    /// Whether the consumer shares its topics with a group, rather than having been assigned its keys.
+    /// Whether the consumer shared its topics with a group at either end, rather than having been assigned its keys.
     pub(crate) subscribed: bool,
 }
 
@@ -27,11 +27,20 @@ impl Step {
     }
 }
 
+/// What a consumer's last `ok` poll of a key left off with.
+#[derive(Debug, Clone, Copy)]
+struct Position {
+    touch: Touch,
+    /// The operation that polled it.
+    at: usize,
+    /// Whether the consumer shared its topics then.
+    subscribed: bool,
+}
+
 /// Where one consumer stands.
 #[derive(Debug, Default)]
 struct Consumer {
-    /// What its last `ok` poll of each key left off with.
-    positions: FxHashMap<KeyId, (Touch, usize)>,
+    positions: FxHashMap<KeyId, Position>,
     subscribed: bool,
 }
 
@@ -71,26 +80,29 @@ fn poll(
 ) {
     let rebalanced = rebalanced_keys(effects, operation.attachments.as_deref());
     for run in by_key(effects.reads(position)) {
-        let ([first, .., last] | [first @ last]) = run else {
+        let [first, ..] = run else {
             continue;
         };
         let is_rebalanced = rebalanced.contains(&first.key);
         let mut previous = consumer.positions.get(&first.key).copied();
         for touch in run {
-            if let Some((from, from_at)) = previous {
+            let here = Position { touch: *touch, at: position, subscribed: consumer.subscribed };
+            if let Some(from) = previous {
                 show(Step {
-                    from,
-                    from_at,
+                    from: from.touch,
+                    from_at: from.at,
                     to: *touch,
                     to_at: position,
                     rebalanced: is_rebalanced,
-                    subscribed: consumer.subscribed,
+                    subscribed: from.subscribed || here.subscribed,
                 });
             }
-            previous = Some((*touch, position));
+            previous = Some(here);
         }
-        if operation.kind == Kind::Ok {
-            consumer.positions.insert(first.key, (*last, position));
+        if operation.kind == Kind::Ok
+            && let Some(last) = previous
+        {
+            consumer.positions.insert(first.key, last);
         }
     }
     // Where the key was lost and gained again, or the operation came to nothing, nobody knows where the consumer stands.
@@ -98,7 +110,7 @@ fn poll(
         operation.kind == Kind::Ok && at == position && rebalanced.contains(key)
     };
     if !rebalanced.is_empty() {
-        consumer.positions.retain(|key, (_, at)| !rebalanced.contains(key) || read_on(key, *at));
+        consumer.positions.retain(|key, left| !rebalanced.contains(key) || read_on(key, left.at));
     }
 }
 

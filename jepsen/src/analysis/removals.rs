@@ -1,8 +1,10 @@
 //! What may lawfully be missing from a log: records that retention, compaction or deletion took, that a typed error named as
 //! damaged, or that were lost where no log could have known.
 
+use std::cmp::Reverse;
+
 use super::effects::{Effects, KeyId, RecordId};
-use super::logs::Logs;
+use super::logs::{Entry, Logs};
 use super::timeline::Timeline;
 use crate::history::{Action, History, Key, Kind, Span};
 
@@ -37,16 +39,69 @@ pub(crate) struct Removals {
     deleted: Vec<(Key, usize)>,
 }
 
+/// One call that let a range go, or named it as damaged.
+#[derive(Debug, Clone, Copy)]
+struct Call {
+    span: Span,
+    since: usize,
+    /// Where it ended, if that is known: what was sent later it can't have reached.
+    ended: Option<usize>,
+}
+
+impl Call {
+    fn reaches(&self, sent_from: Option<usize>) -> bool {
+        self.ended.is_none_or(|ended| sent_from.is_none_or(|sent| sent < ended))
+    }
+}
+
 #[derive(Debug, Default)]
 struct KeyRemovals {
-    /// For each entry of the log the first removal that covers it; empty where nothing was removed.
-    entries: Vec<Option<usize>>,
+    /// Calls with ranges that aren't empty, in order.
+    calls: Vec<Call>,
+    /// For each entry of the log the first call that covers it, and the one of them that ended last; empty where nothing was
+    /// removed.
+    first: Vec<Option<Call>>,
+    last: Vec<Option<Call>>,
+    /// Where calls ended, in order, each with the earliest beginning of those that ended there or later.
+    since: Vec<(usize, usize)>,
     /// The ranges removed, merged and in order.
     ranges: Vec<Span>,
-    /// Since when anything may be missing.
-    first: Option<usize>,
-    deleted: Option<usize>,
     tails: Vec<UndecidableTail>,
+}
+
+impl KeyRemovals {
+    fn finish(&mut self, log: &[Entry]) {
+        let ended = |call: &Call| call.ended.unwrap_or(usize::MAX);
+        let mut by_end = self.calls.clone();
+        by_end.sort_by_key(|call| Reverse(ended(call)));
+        self.first = cover(log, &self.calls);
+        self.last = cover(log, &by_end);
+        let mut earliest = usize::MAX;
+        for call in &by_end {
+            earliest = earliest.min(call.since);
+            self.since.push((ended(call), earliest));
+        }
+        self.since.reverse();
+        self.ranges = self.calls.iter().map(|call| call.span).collect();
+        merge(&mut self.ranges);
+    }
+
+    /// Since when a record that was sent from a position on may be missing from an entry.
+    fn since_at(&self, index: usize, sent_from: Option<usize>) -> Option<usize> {
+        let call = |calls: &[Option<Call>]| {
+            calls.get(index).copied().flatten().filter(|call| call.reaches(sent_from))
+        };
+        // Where the first call came too early and a later one didn't, any in between may have been the one.
+        let later = || call(&self.last).map(|last| sent_from.unwrap_or(last.since));
+        call(&self.first).map(|first| first.since).or_else(later)
+    }
+
+    /// Since when a record may be missing of which nobody knows the offset: any call may have covered it.
+    fn since_anywhere(&self, sent_from: Option<usize>) -> Option<usize> {
+        let reaching =
+            sent_from.map_or(0, |sent| self.since.partition_point(|(end, _)| *end <= sent));
+        self.since.get(reaching).map(|(_, earliest)| *earliest)
+    }
 }
 
 impl Removals {
@@ -60,8 +115,6 @@ impl Removals {
             keys: (0..effects.key_count()).map(|_| KeyRemovals::default()).collect(),
             ..Self::default()
         };
-        // In each key's log, the next entry at or behind an index that no removal has reached: every entry is visited once.
-        let mut unreached: Vec<Vec<usize>> = vec![Vec::new(); effects.key_count()];
         for (position, operation) in history.operations().iter().enumerate() {
             // An invocation counts for itself only where nobody knows how it ended.
             let counted_at_the_end =
@@ -70,17 +123,18 @@ impl Removals {
                 continue;
             }
             let since = timeline.start(position);
+            let is_over =
+                operation.kind == Kind::Ok || matches!(operation.action, Action::Detected(_));
+            let ended = is_over.then_some(position);
             for (key, span) in spans(&operation.action, operation.kind) {
-                if let Some(key) = effects.key_id(key) {
-                    removals.keys[key.number()].ranges.push(span);
-                    removals.keys[key.number()].first.get_or_insert(since);
-                    removals.reach(key, span, since, logs, &mut unreached[key.number()]);
+                if let Some(key) = effects.key_id(key).filter(|_| span.from < span.to) {
+                    removals.keys[key.number()].calls.push(Call { span, since, ended });
                 }
             }
             removals.note_others(&operation.action, operation.kind, since, effects);
         }
-        for key in &mut removals.keys {
-            merge(&mut key.ranges);
+        for (key, removed) in removals.keys.iter_mut().enumerate() {
+            removed.finish(logs.log(KeyId::new(key)));
         }
         removals
     }
@@ -90,9 +144,6 @@ impl Removals {
             Action::Delete(keys) => {
                 for key in keys {
                     self.deleted.push((key.clone(), position));
-                    if let Some(key) = effects.key_id(key) {
-                        self.keys[key.number()].deleted.get_or_insert(position);
-                    }
                 }
             }
             Action::UndecidableTail(tails) if kind != Kind::Invoke => {
@@ -109,29 +160,6 @@ impl Removals {
         }
     }
 
-    fn reach(
-        &mut self,
-        key: KeyId,
-        span: Span,
-        since: usize,
-        logs: &Logs,
-        unreached: &mut Vec<usize>,
-    ) {
-        let log = logs.log(key);
-        let entries = &mut self.keys[key.number()].entries;
-        if entries.is_empty() {
-            entries.resize(log.len(), None);
-            unreached.extend(0..=log.len());
-        }
-        let mut index =
-            next_unreached(unreached, logs.index_at(key, span.from).unwrap_or_else(|index| index));
-        while log.get(index).is_some_and(|entry| span.contains(entry.offset)) {
-            entries[index] = Some(since);
-            unreached[index] = index + 1;
-            index = next_unreached(unreached, index + 1);
-        }
-    }
-
     /// Why and since when the record may be missing.
     pub(crate) fn of(
         &self,
@@ -139,31 +167,33 @@ impl Removals {
         logs: &Logs,
         record: RecordId,
     ) -> Option<Removal> {
+        let sent_from = effects.record(record).sent_from;
         let key = &self.keys[effects.record(record).key.number()];
         let place = logs.place(record);
         let told = |since| Removal { since, reason: Reason::Told };
         let index = place.last_index();
-        if let Some(since) = index.and_then(|index| key.entries.get(index).copied().flatten()) {
-            return Some(told(since));
-        }
-        if let Some(since) = key.deleted {
+        if let Some(since) = index.and_then(|index| key.since_at(index, sent_from)) {
             return Some(told(since));
         }
         let (Some(index), Some(seen)) = (index, place.first_seen) else {
-            // Where nobody knows its offset, any removal may have covered it.
-            return key.first.map(told);
+            return key.since_anywhere(sent_from).map(told);
         };
         let offset = logs.log(effects.record(record).key).get(index)?.offset;
         let tail = key.tails.iter().find(|tail| tail.from <= offset && seen < tail.at)?;
         Some(Removal { since: tail.at, reason: Reason::UndecidableTail })
     }
 
+    /// Whether any record of the key may be missing at some time.
+    pub(crate) fn any(&self, key: KeyId) -> bool {
+        let key = &self.keys[key.number()];
+        !key.calls.is_empty() || !key.tails.is_empty()
+    }
+
     /// Whether all of the range may be missing at some time.
     pub(crate) fn cover(&self, key: KeyId, span: Span) -> bool {
         let key = &self.keys[key.number()];
         let after = key.ranges.partition_point(|range| range.from <= span.from);
-        let covered = after.checked_sub(1).is_some_and(|at| key.ranges[at].to >= span.to);
-        covered || key.deleted.is_some()
+        after.checked_sub(1).is_some_and(|at| key.ranges[at].to >= span.to)
     }
 
     /// Whether what stood at the offset before a position may have been replaced by something else up to another position.
@@ -196,6 +226,7 @@ fn spans(action: &Action, kind: Kind) -> Vec<(&Key, Span)> {
             .iter()
             .flat_map(|(key, spans)| spans.iter().map(move |span| (key, *span)))
             .collect(),
+        Action::Delete(keys) => keys.iter().map(|key| (key, Span::ALL)).collect(),
         Action::Detected(detected) if kind != Kind::Invoke => flatten(&detected.spans),
         _ => Vec::new(),
     }
@@ -211,6 +242,26 @@ pub(crate) fn flatten(spans: &[(Key, Vec<Span>)]) -> Vec<(&Key, Span)> {
         pairs.extend(spans.iter().map(|span| (key, *span)));
     }
     pairs
+}
+
+/// For each entry of a log the first of the calls that covers it.
+fn cover(log: &[Entry], calls: &[Call]) -> Vec<Option<Call>> {
+    if calls.is_empty() {
+        return Vec::new();
+    }
+    let mut covering = vec![None; log.len()];
+    // For each entry, the next one at or behind it that no call has reached: every entry is visited once.
+    let mut unreached: Vec<usize> = (0..=log.len()).collect();
+    for call in calls {
+        let from = log.partition_point(|entry| entry.offset < call.span.from);
+        let mut index = next_unreached(&mut unreached, from);
+        while log.get(index).is_some_and(|entry| call.span.contains(entry.offset)) {
+            covering[index] = Some(*call);
+            unreached[index] = index + 1;
+            index = next_unreached(&mut unreached, index + 1);
+        }
+    }
+    covering
 }
 
 fn next_unreached(unreached: &mut [usize], from: usize) -> usize {

@@ -1,5 +1,7 @@
 //! What a consumer passed over between two records, for the checkers that look at skips.
 
+use std::ops::Range;
+
 use super::{Finding, Findings};
 use crate::analysis::{Analysis, Reason, RecordId, Step};
 use crate::anomaly::Name;
@@ -14,20 +16,22 @@ pub(super) fn report(
     name: Name,
     step: &Step,
 ) {
-    let mut excuse = Reason::Told;
+    let passed_over = between(analysis, step);
+    let log = analysis.logs.log(step.to.key);
     let mut skipped: Vec<RecordId> = Vec::new();
-    for record in between(analysis, step) {
-        match analysis.removal(record).filter(|removal| removal.since < step.to_at) {
-            Some(removal) if skipped.is_empty() => excuse = removal.reason,
-            Some(_) => {}
-            None => skipped.push(record),
-        }
-        if skipped.len() == NAMED_MAX {
-            break;
-        }
+    let mut from = passed_over.start;
+    while skipped.len() < NAMED_MAX
+        && let Some(index) = analysis
+            .presence
+            .next(step.to.key, from, step.to_at)
+            .filter(|index| passed_over.contains(index))
+    {
+        skipped.push(log[index].record);
+        from = index + 1;
     }
     let Some(first) = skipped.first() else {
-        findings.excuse(name, excuse);
+        let last = passed_over.last().and_then(|index| analysis.removal(log[index].record));
+        findings.excuse(name, last.map_or(Reason::Told, |removal| removal.reason));
         return;
     };
     let key = analysis.key_of(*first);
@@ -83,12 +87,11 @@ pub(super) fn report_backwards(
     findings.report(name, finding);
 }
 
-/// The records that stand in the log between the two of a step.
-fn between<'a>(analysis: &'a Analysis<'_>, step: &Step) -> impl Iterator<Item = RecordId> + 'a {
+/// Where the records stand in the log that are between the two of a step.
+fn between(analysis: &Analysis<'_>, step: &Step) -> Range<usize> {
     let index = |record| analysis.logs.place(record).index();
-    let range = match (index(step.from.record), index(step.to.record)) {
+    match (index(step.from.record), index(step.to.record)) {
         (Some(from), Some(to)) if from < to => from + 1..to,
         _ => 0..0,
-    };
-    analysis.logs.log(step.to.key)[range].iter().map(|entry| entry.record)
+    }
 }

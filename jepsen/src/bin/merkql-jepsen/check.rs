@@ -17,21 +17,26 @@ pub(crate) fn run(args: &CheckArgs) -> Result<bool, CommandError> {
         let path = path.to_owned();
         |error| CommandError::Write { path, error }
     };
-    match args.json.as_deref() {
-        Some("-") => {
-            write_json(&verdict, io::stdout().lock()).map_err(failed("standard output"))?;
-        }
-        Some(path) => {
-            fs::File::create(path)
-                .and_then(|file| write_json(&verdict, io::BufWriter::new(file)))
-                .map_err(failed(path))?;
-            report::write(&history, &verdict, io::stdout().lock())
-                .map_err(failed("standard output"))?;
-        }
-        None => report::write(&history, &verdict, io::stdout().lock())
-            .map_err(failed("standard output"))?,
+    if let Some(path) = args.json.as_deref().filter(|path| *path != "-") {
+        fs::File::create(path)
+            .and_then(|file| write_json(&verdict, io::BufWriter::new(file)))
+            .map_err(failed(path))?;
     }
+    let out = io::stdout().lock();
+    let written = match args.json.as_deref() {
+        Some("-") => write_json(&verdict, out),
+        _ => report::write(&history, &verdict, out),
+    };
+    read_as_far_as_wanted(written).map_err(failed("standard output"))?;
     Ok(verdict.is_valid())
+}
+
+/// Whoever stops reading the verdict, as `head` does, doesn't change it.
+fn read_as_far_as_wanted(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
 }
 
 fn write_json(verdict: &Verdict, mut out: impl Write) -> io::Result<()> {
