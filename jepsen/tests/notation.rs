@@ -108,6 +108,27 @@ fn unknown_functions_and_fields_survive_both_conversions() {
 }
 
 #[test]
+fn whatever_clojure_prints_in_a_field_that_nobody_reads_is_understood() {
+    for printed in [
+        r#"#object[java.lang.Object 0x3b7d3a38 "java.lang.Object@3b7d3a38"]"#,
+        r"[0x1F -0X1f 16r1F 2r101 36rZZ 0xFFFFFFFFFFFFFFFFFF 1. -1. 1.M]",
+        r"[\formfeed \backspace \o12 \o377 \o]",
+        r#""\0 \12 \377 \4001""#,
+        r#"[#"\d+\"\\" #"" #:jepsen{:a 1 :b 2}]"#,
+    ] {
+        let history =
+            edn(&format!("{{:process 0 :type :info :f :x :error {printed} :y {printed}}}"));
+        assert_eq!(json(&written(&history, Format::JsonLines)), history, "{printed}");
+        assert_eq!(edn(&written(&history, Format::Edn)), history, "{printed}");
+    }
+    let number = |text: &str| {
+        let history = edn(&format!("{{:process 0 :type :info :f :x :time {text}}}"));
+        one(&history).time_ns
+    };
+    assert_eq!((number("0x1F"), number("-16r1f"), number("2r101")), (Some(31), Some(-31), Some(5)));
+}
+
+#[test]
 fn strings_that_look_like_other_things_survive_conversion() {
     for value in [
         r#"":x""#,

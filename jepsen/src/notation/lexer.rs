@@ -34,6 +34,8 @@ pub(crate) enum Token<'t> {
     Keyword(&'t str),
     Symbol(&'t str),
     Char(char),
+    /// `#"…"`, in which nothing is escaped.
+    Regex(&'t str),
     /// `#tag` before an element.
     Tag(&'t str),
     /// `#_` before an element that doesn't count.
@@ -58,6 +60,7 @@ impl Token<'_> {
             Self::Keyword(name) => format!(":{name}"),
             Self::Symbol(name) => format!("`{name}`"),
             Self::Char(character) => format!("the character {character}"),
+            Self::Regex(text) => format!("the regular expression {text:?}"),
             Self::Tag(name) => format!("the tag #{name}"),
             Self::Discard => "`#_`".into(),
             Self::End => "the end of the text".into(),
@@ -213,6 +216,11 @@ impl<'t> Lexer<'t> {
         {
             return Ok(Token::Int(number));
         }
+        if self.notation == Notation::Edn
+            && let Some(number) = radix_integer(word)
+        {
+            return Ok(Token::Int(number));
+        }
         if is_number(word, self.notation) {
             Ok(Token::Number(word))
         } else {
@@ -240,6 +248,11 @@ impl<'t> Lexer<'t> {
             ('r', "eturn") => Some('\r'),
             ('s', "pace") => Some(' '),
             ('t', "ab") => Some('\t'),
+            ('f', "ormfeed") => Some('\u{c}'),
+            ('b', "ackspace") => Some('\u{8}'),
+            ('o', octal) if octal.len() <= 3 => {
+                u32::from_str_radix(octal, 8).ok().and_then(char::from_u32)
+            }
             ('u', hex) if hex.len() == 4 => {
                 u32::from_str_radix(hex, 16).ok().and_then(char::from_u32)
             }
@@ -268,9 +281,26 @@ impl<'t> Lexer<'t> {
                 self.word()?;
                 Ok(Token::Symbol(self.text.get(start..self.at).unwrap_or_default()))
             }
-            Some(byte) if byte.is_ascii_alphabetic() => self.word().map(Token::Tag),
+            Some(b'"') => self.regex(start),
+            Some(byte) if byte.is_ascii_alphabetic() || byte == b':' => self.word().map(Token::Tag),
             _ => Err(Misfit::new(start, "a set, a tag or a discard behind `#`")),
         }
+    }
+
+    fn regex(&mut self, start: usize) -> Result<Token<'t>, Misfit> {
+        self.at += 1;
+        let rest = self.rest();
+        let mut escaped = false;
+        let closes = |byte: u8| {
+            let here = byte == b'"' && !escaped;
+            escaped = byte == b'\\' && !escaped;
+            here
+        };
+        let Some(length) = rest.bytes().position(closes) else {
+            return Err(Misfit::new(start, "a closing `\"`, found the end of the text"));
+        };
+        self.at += length + 1;
+        Ok(Token::Regex(rest.get(..length).unwrap_or_default()))
     }
 
     fn string(&mut self) -> Result<Token<'t>, Misfit> {
@@ -322,8 +352,25 @@ impl<'t> Lexer<'t> {
             (Some(b'r'), _) => Ok('\r'),
             (Some(b't'), _) => Ok('\t'),
             (Some(b'u'), _) => self.unicode_escape(start),
+            (Some(b'0'..=b'7'), Notation::Edn) => Ok(self.octal_escape(start)),
             _ => Err(Misfit::new(start, "an escape: one of \\\" \\\\ \\n \\r \\t \\b \\f \\u")),
         }
+    }
+
+    /// Up to three octal digits behind the backslash, which name one of the first 256 characters.
+    fn octal_escape(&mut self, start: usize) -> char {
+        let mut code = 0_u8;
+        self.at = start + 1;
+        for _ in 0..3 {
+            let digit = self.byte().filter(|byte| (b'0'..=b'7').contains(byte));
+            let Some(next) = digit.and_then(|digit| code.checked_mul(8)?.checked_add(digit - b'0'))
+            else {
+                break;
+            };
+            code = next;
+            self.at += 1;
+        }
+        char::from(code)
     }
 
     /// Four hexadecimal digits, and four more if they are the first half of a surrogate pair.
@@ -359,6 +406,27 @@ fn is_delimiter(byte: u8) -> bool {
         || matches!(byte, b'"' | b',' | b';' | b'(' | b')' | b'[' | b']' | b'{' | b'}' | b'\\')
 }
 
+/// `0x1F` and `16r1F`, as far as 64 bits reach.
+fn radix_integer(word: &str) -> Option<i64> {
+    let (sign, unsigned) = match word.strip_prefix('-') {
+        Some(unsigned) => ("-", unsigned),
+        None => ("", word.strip_prefix('+').unwrap_or(word)),
+    };
+    let (radix, digits) = radix_and_digits(unsigned)?;
+    i64::from_str_radix(&format!("{sign}{digits}"), radix).ok()
+}
+
+fn radix_and_digits(unsigned: &str) -> Option<(u32, &str)> {
+    let hexadecimal = unsigned.strip_prefix("0x").or(unsigned.strip_prefix("0X"));
+    let any_radix = || {
+        let (radix, digits) = unsigned.split_once(['r', 'R'])?;
+        Some((radix.parse().ok().filter(|radix| (2..=36).contains(radix))?, digits))
+    };
+    let (radix, digits) = hexadecimal.map(|digits| (16, digits)).or_else(any_radix)?;
+    let fits = !digits.is_empty() && digits.chars().all(|digit| digit.is_digit(radix));
+    fits.then_some((radix, digits))
+}
+
 /// Whether the word is a number of the notation: JSON's grammar, and in EDN also `1N`, `1M` and `1/2`.
 pub(crate) fn is_number(word: &str, notation: Notation) -> bool {
     let unsigned = word.strip_prefix('-').unwrap_or(word);
@@ -368,7 +436,9 @@ pub(crate) fn is_number(word: &str, notation: Notation) -> bool {
         let ratio = trimmed
             .split_once('/')
             .is_some_and(|(above, below)| all_digits(above) && all_digits(below));
-        return ratio || is_decimal(trimmed);
+        // A point may end it.
+        let pointed = trimmed.strip_suffix('.').is_some_and(all_digits);
+        return ratio || pointed || is_decimal(trimmed) || radix_and_digits(trimmed).is_some();
     }
     let leading_zero = unsigned.len() > 1
         && unsigned.starts_with('0')

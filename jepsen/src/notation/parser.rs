@@ -196,6 +196,7 @@ impl<'t> Parser<'t> {
                 })?;
                 Ok(Datum::Tagged(Box::new((tag.into(), inner))))
             }
+            Token::Regex(text) => Ok(Datum::Tagged(Box::new(("regex".into(), Datum::str(text))))),
             Token::Int(number) => Ok(Datum::Int(number)),
             Token::Number(text) => Ok(Datum::Number(text.into())),
             Token::Str(text) => self.string(at, &text),
