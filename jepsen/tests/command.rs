@@ -222,3 +222,12 @@ fn the_report_shows_few_witnesses_and_short_lines_of_long_operations() {
     assert!(report.lines().all(|line| line.chars().count() < 300));
     assert!(report.contains("[[4999,4999],[4999,4999]]"), "{report}");
 }
+
+#[test]
+fn a_verdict_does_not_take_the_place_of_its_history() {
+    let (_folder, history) = file("history.jsonl", HELP_EXAMPLE);
+    let output = run(&["check", path(&history), "--json", path(&history)]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("it is the history itself"));
+    assert_eq!(fs::read_to_string(&history).unwrap(), HELP_EXAMPLE);
+}

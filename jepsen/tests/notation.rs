@@ -162,6 +162,15 @@ fn a_sent_list_is_not_taken_for_an_offset_and_a_record() {
 }
 
 #[test]
+fn a_number_that_clojure_prints_as_a_big_one_is_that_number() {
+    let sent = |value: &str| {
+        edn(&format!("{{:process 0 :type :ok :f :send :value [[:send :x {value}]]}}"))
+    };
+    assert_eq!(sent("[5N 1N]"), sent("[5 1]"));
+    assert_eq!(sent("[-1 :a]"), sent("[nil :a]"), "an offset that nobody was told");
+}
+
+#[test]
 fn every_kind_of_value_survives_both_notations() {
     for seed in 0..20 {
         let history = clean(&Options { seed, operations: 600, ..Options::default() });

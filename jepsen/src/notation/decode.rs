@@ -247,6 +247,8 @@ fn sent_value(datum: Datum) -> (Option<u64>, Datum) {
         Datum::Seq(items) => match &**items {
             [Datum::Nil, value] => (None, value.clone()),
             [offset, value] if offset.whole().is_some() => (offset.whole(), value.clone()),
+            // Kafka's clients say -1 for an offset that they were not told.
+            [Datum::Int(..0), value] => (None, value.clone()),
             _ => (None, datum),
         },
         _ => (None, datum),

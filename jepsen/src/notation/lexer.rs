@@ -217,7 +217,7 @@ impl<'t> Lexer<'t> {
             return Ok(Token::Int(number));
         }
         if self.notation == Notation::Edn
-            && let Some(number) = radix_integer(word)
+            && let Some(number) = radix_integer(word).or_else(|| big_integer(word))
         {
             return Ok(Token::Int(number));
         }
@@ -404,6 +404,11 @@ impl<'t> Lexer<'t> {
 fn is_delimiter(byte: u8) -> bool {
     byte.is_ascii_whitespace()
         || matches!(byte, b'"' | b',' | b';' | b'(' | b')' | b'[' | b']' | b'{' | b'}' | b'\\')
+}
+
+/// `5N`, which is the number 5 to Clojure, as far as 64 bits reach.
+fn big_integer(word: &str) -> Option<i64> {
+    word.strip_suffix('N')?.parse().ok()
 }
 
 /// `0x1F` and `16r1F`, as far as 64 bits reach.

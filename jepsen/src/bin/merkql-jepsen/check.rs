@@ -10,6 +10,7 @@ use crate::{CommandError, input, report};
 
 /// Judges the history, and says whether it has no anomaly.
 pub(crate) fn run(args: &CheckArgs) -> Result<bool, CommandError> {
+    refuse_to_overwrite(args)?;
     let (history, _) = input::read(&args.file, args.format)?;
     let verdict =
         if args.only.is_empty() { check(&history) } else { check_only(&history, &args.only) };
@@ -29,6 +30,17 @@ pub(crate) fn run(args: &CheckArgs) -> Result<bool, CommandError> {
     };
     read_as_far_as_wanted(written).map_err(failed("standard output"))?;
     Ok(verdict.is_valid())
+}
+
+/// The verdict must not take the place of the history that it is on.
+fn refuse_to_overwrite(args: &CheckArgs) -> Result<(), CommandError> {
+    let Some(path) = args.json.as_deref().filter(|path| *path != "-") else { return Ok(()) };
+    let same = fs::canonicalize(path).ok().zip(fs::canonicalize(&args.file).ok());
+    if same.is_some_and(|(verdict, history)| verdict == history) {
+        let error = io::Error::new(io::ErrorKind::AlreadyExists, "it is the history itself");
+        return Err(CommandError::Write { path: path.to_owned(), error });
+    }
+    Ok(())
 }
 
 /// Whoever stops reading the verdict, as `head` does, doesn't change it.
