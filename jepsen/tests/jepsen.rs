@@ -225,6 +225,7 @@ fn only_dropping_a_key_excuses_a_jump() {
         "{:process 1 :type :info :f :assign :value [2]}",
         "{:process 1 :type :ok :f :subscribe :value [2]}",
         "{:process 1 :type :ok :f :seek :value {1 2}}",
+        "{:process 1 :type :ok :f :poll :value [[:poll {1 []}]]}",
         "{:process 1 :type :ok :f :assign :value [1] :seek-to-beginning? true}",
         "{:process 1 :type :ok :f :rebalance :value {:group :g :revoked [1] :assigned [1]}}",
     ] {

@@ -3,7 +3,7 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::effects::{Effects, KeyId, Touch, by_key};
-use crate::history::{Action, Attachments, History, Key, Kind, Operation, Process};
+use crate::history::{Action, Attachments, History, Key, Kind, MicroOp, Operation, Process};
 
 /// Two records of a key that one consumer polled one after the other.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +48,8 @@ struct Consumer {
 ///
 /// A consumer's position in a key is where its last `ok` poll left it: what a failed or crashed poll returned is judged against
 /// it, but leaves it. An assign or subscribe forgets the keys that it drops and no others; a seek and a rebalance forget the keys
-/// that they name. A poll that returned nothing of a key moves nothing.
+/// that they name. So does an `ok` poll that answers with an empty list for a key, as in Jepsen; one that doesn't name the key
+/// moves nothing.
 pub(crate) fn steps(history: &History, effects: &Effects<'_>, mut show: impl FnMut(Step)) {
     let mut consumers: FxHashMap<&Process, Consumer> = FxHashMap::default();
     for (position, operation) in history.operations().iter().enumerate() {
@@ -105,6 +106,12 @@ fn poll(
             consumer.positions.insert(first.key, last);
         }
     }
+    for key in keys_without_records(effects, operation) {
+        let read_now = consumer.positions.get(&key).is_some_and(|left| left.at == position);
+        if !read_now {
+            consumer.positions.remove(&key);
+        }
+    }
     // Where the key was lost and gained again, or the operation came to nothing, nobody knows where the consumer stands.
     let read_on = |key: &KeyId, at: usize| {
         operation.kind == Kind::Ok && at == position && rebalanced.contains(key)
@@ -112,6 +119,17 @@ fn poll(
     if !rebalanced.is_empty() {
         consumer.positions.retain(|key, left| !rebalanced.contains(key) || read_on(key, left.at));
     }
+}
+
+/// The keys for which an `ok` poll answered with an empty list.
+fn keys_without_records(effects: &Effects<'_>, operation: &Operation) -> Vec<KeyId> {
+    let (Action::Poll(steps) | Action::Txn(steps)) = &operation.action else { return Vec::new() };
+    let polled = steps.iter().filter_map(|step| match step {
+        MicroOp::Poll(polled) if operation.kind == Kind::Ok => polled.as_ref(),
+        _ => None,
+    });
+    let empty = polled.flatten().filter(|(_, records)| records.is_empty());
+    empty.filter_map(|(key, _)| effects.key_id(key)).collect()
 }
 
 fn rebalanced_keys(effects: &Effects<'_>, attachments: Option<&Attachments>) -> FxHashSet<KeyId> {
