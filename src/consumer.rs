@@ -2,13 +2,13 @@
 
 use crate::broker::BrokerRef;
 use crate::error::{Error, Result};
-use crate::group::{Candidates, Group, MemberId, lock_group};
+use crate::group::{Candidates, Group, MemberId};
 use crate::partition::text_record;
 use crate::record::Record;
 use crate::storage::commit::Operation;
 use crate::storage::entry::{Commit, PartitionKey};
 use crate::storage::partition::{PartitionLog, View};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, lock};
 use crate::topic::check_name;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -150,16 +150,16 @@ impl Consumer {
     }
 
     /// Commits the positions: what was returned by polls is not delivered to
-    /// the group again. One sync; none if all of it is committed already. Positions of partitions
-    /// that a rebalance has taken away are not committed; if that leaves some of
-    /// what this consumer was to commit undone, it is [`Error::NotAssigned`],
-    /// and the rest is committed.
+    /// the group again. One sync; none if all of it is committed already.
+    /// Positions of partitions that a rebalance has taken away are not
+    /// committed; if that leaves some of what this consumer was to commit
+    /// undone, it is [`Error::NotAssigned`], and the rest is committed.
     pub fn commit_sync(&mut self) -> Result<()> {
         self.check_open()?;
         let group = Arc::clone(&self.group);
         // Held throughout, so that nobody takes a partition over in between and
         // begins at the offset before.
-        let members = lock_group(&group);
+        let members = lock(&group);
         let mut lost = self.given_up.values().next().cloned();
         let mut commits = Vec::new();
         for (key, assigned) in &self.assigned {
@@ -215,7 +215,7 @@ impl Consumer {
     fn leave(&mut self) {
         self.closed = true;
         self.assigned.clear();
-        lock_group(&self.group).leave(self.member);
+        lock(&self.group).leave(self.member);
         // Others may have something to take over.
         self.broker.store.appended.notify();
     }
@@ -237,7 +237,7 @@ impl Consumer {
         let candidates = self.candidates();
         let config = &self.broker.config;
         let group = Arc::clone(&self.group);
-        let mut members = lock_group(&group);
+        let mut members = lock(&group);
         let now = config.clock.monotonic();
         let change = members.poll(self.member, &candidates, now, config.max_poll_interval);
         let owned = |key: &PartitionKey| members.owns(self.member, *key);

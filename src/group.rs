@@ -10,7 +10,7 @@
 
 use crate::storage::entry::PartitionKey;
 use crate::storage::partition::PartitionLog;
-use crate::sync::{Mutex, MutexGuard, lock};
+use crate::sync::{Mutex, lock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -216,9 +216,4 @@ impl Groups {
         state.members += 1;
         state.members
     }
-}
-
-/// Locks a group.
-pub(crate) fn lock_group(group: &Mutex<Group>) -> MutexGuard<'_, Group> {
-    lock(group)
 }

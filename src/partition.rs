@@ -53,15 +53,10 @@ impl Partition {
     /// The record at `offset`; `None` below the log's start and past its end.
     pub fn read(&self, offset: u64) -> Result<Option<Record>> {
         let mut found = None;
-        self.store.visit(
-            offset,
-            offset.saturating_add(1),
-            self.store.log.single_read_bytes(),
-            |at, body| {
-                found = Some(self.store.text_record(at, body)?);
-                Ok(())
-            },
-        )?;
+        self.store.visit_one(offset, |at, body| {
+            found = Some(self.store.text_record(at, body)?);
+            Ok(())
+        })?;
         Ok(found)
     }
 
@@ -135,6 +130,10 @@ impl ProofStore {
         self.log.read(&self.view, from, to, chunk_bytes, &mut |offset, body| {
             visit(offset, body).map(ControlFlow::Continue)
         })
+    }
+
+    fn visit_one(&self, offset: u64, visit: impl FnMut(u64, Body<'_>) -> Result<()>) -> Result<()> {
+        self.visit(offset, offset.saturating_add(1), self.log.single_read_bytes(), visit)
     }
 
     fn text_record(&self, offset: u64, body: Body<'_>) -> Result<Record> {
@@ -248,7 +247,7 @@ impl ProofStore {
     fn record_hashes_to(&self, offset: u64, leaf: &Hash) -> Result<bool> {
         let mut holds = true;
         let name = &self.log.name;
-        self.visit(offset, offset.saturating_add(1), self.log.single_read_bytes(), |at, body| {
+        self.visit_one(offset, |at, body| {
             let hash = RecordHasher::default().hash(&name.topic, name.partition, at, &body);
             let hash = hash.map_err(|malformed| Error::InvalidRecord {
                 reason: malformed.expected,

@@ -16,7 +16,6 @@ use super::store::{Env, Footing, Store, Writer};
 use super::tables::Tables;
 use crate::env::{DirEntry, EntryKind, Lock};
 use crate::error::{Error, IoContext, Result};
-use crate::sync::lock;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -128,6 +127,10 @@ impl Opener {
     /// sync, or a failed one, leaves a directory that looks whole and is not. So
     /// it is made again, which puts all of it on the disk.
     fn is_unused(&self, manifest: &Manifest, entries: &[DirEntry]) -> Result<bool> {
+        // Looked at first: every log in use ends here, without a look at its journal.
+        if !manifest.is_initial() {
+            return Ok(false);
+        }
         let topics_dir = self.dir.join(TOPICS_DIR);
         let no_topics = match self.env.file_system.list(&topics_dir) {
             Err(error) if error.kind() == ErrorKind::NotFound => true,
@@ -141,7 +144,7 @@ impl Opener {
             // Gone while creation began again, which removes slot b before.
             !has(second_slot)
         };
-        Ok(manifest.is_initial() && no_topics && no_blocks)
+        Ok(no_topics && no_blocks)
     }
 
     fn no_manifest(&self, entries: &[DirEntry]) -> Error {
@@ -288,7 +291,7 @@ impl Opener {
         let journal = anchor(self.journal_context(manifest.log_id), &manifest.start, &chain)?;
         let writer = writer(journal, slots, Footing::Changed, next_incarnation);
         let store = self.store(context, tables, writer, lock);
-        store.recover(&mut lock_writer(&store), &chain, findings)?;
+        store.recover(&mut crate::sync::lock(&store.writer), &chain, findings)?;
         store.serve();
         Ok(store)
     }
@@ -356,10 +359,6 @@ impl Opener {
         }
         Ok(())
     }
-}
-
-fn lock_writer(store: &Store) -> crate::sync::MutexGuard<'_, Writer> {
-    lock(&store.writer)
 }
 
 fn writer(journal: Journal, slots: Slots, footing: Footing, next_incarnation: u64) -> Writer {
