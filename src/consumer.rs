@@ -141,12 +141,47 @@ impl Consumer {
     /// Goes on at `offset` of a partition that is assigned to this consumer.
     pub fn seek(&mut self, topic: &str, partition: u32, offset: u64) -> Result<()> {
         self.check_open()?;
-        let assigned = self.assigned.values_mut().find(|assigned| {
-            *assigned.log.name.topic == *topic && assigned.log.name.partition == partition
-        });
+        let mut assigned = self.assigned.values_mut();
+        let assigned = assigned.find(|assigned| assigned.is_of(topic, partition));
         let not_assigned = || Error::NotAssigned { topic: topic.to_owned(), partition };
         assigned.ok_or_else(not_assigned)?.position = offset;
         Ok(())
+    }
+
+    /// The partitions that this consumer owns now, in order. What a rebalance has
+    /// taken away is not among them, be it told by a poll or not.
+    pub fn assignment(&self) -> Vec<(String, u32)> {
+        let members = lock(&self.group);
+        let owned = self.assigned.iter().filter(|(key, _)| members.owns(self.member, **key));
+        let mut names: Vec<(String, u32)> = owned
+            .map(|(_, assigned)| (assigned.log.name.topic.to_string(), assigned.log.name.partition))
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// The offset of the record that the next poll returns first from a
+    /// partition, which must be assigned ([`Error::NotAssigned`]).
+    pub fn position(&self, topic: &str, partition: u32) -> Result<u64> {
+        self.check_open()?;
+        let assigned = self.assigned.values().find(|assigned| assigned.is_of(topic, partition));
+        let not_assigned = || Error::NotAssigned { topic: topic.to_owned(), partition };
+        Ok(assigned.ok_or_else(not_assigned)?.position)
+    }
+
+    /// The offset that the group has committed for a partition, whoever owns it:
+    /// the next one to read. `None` if it has committed none.
+    pub fn committed(&self, topic: &str, partition: u32) -> Result<Option<u64>> {
+        self.check_open()?;
+        let tables = self.broker.store.tables();
+        let log = tables.topics.get(topic).and_then(|topic| {
+            let index = usize::try_from(partition).ok()?;
+            topic.partitions.get(index)
+        });
+        let unknown = || Error::UnknownPartition { topic: topic.to_owned(), partition };
+        let key = log.ok_or_else(unknown)?.key;
+        let offsets = tables.groups.get(&self.config.group_id);
+        Ok(offsets.and_then(|offsets| offsets.get(&key)).copied())
     }
 
     /// Commits the positions: what was returned by polls is not delivered to
@@ -308,6 +343,10 @@ impl Consumer {
 }
 
 impl Assigned {
+    fn is_of(&self, topic: &str, partition: u32) -> bool {
+        *self.log.name.topic == *topic && self.log.name.partition == partition
+    }
+
     /// Whether there is something to be committed that was not there when the
     /// partition was assigned.
     fn has_moved(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::partition::PartitionHandle;
+use crate::partitioner::partition_of_key;
 use crate::storage::settings::{PARTITIONS_MAX, TopicSettings};
 use crate::storage::tables::TopicLog;
 use std::sync::Arc;
@@ -40,6 +41,13 @@ impl Topic {
     /// The partition of this number, if there is one.
     pub fn partition(&self, partition: u32) -> Option<&PartitionHandle> {
         self.partitions.get(usize::try_from(partition).ok()?)
+    }
+
+    /// The partition that records with this key go to, today and always. (Kafka's
+    /// default partitioner: murmur2 of the key, modulo the partitions.)
+    pub fn partition_of_key(&self, key: &str) -> u32 {
+        // A topic has at least one partition.
+        partition_of_key(key.as_bytes(), self.num_partitions().max(1))
     }
 
     /// What the topic retains.

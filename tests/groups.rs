@@ -332,3 +332,50 @@ fn members_on_threads_read_each_record_once() {
     assert_eq!(distinct.len(), 800, "skipped");
     assert_eq!(read.len(), 800, "repeated");
 }
+
+#[test]
+fn a_member_tells_what_it_owns_where_it_stands_and_what_its_group_has_committed() {
+    let dir = scratch();
+    let broker = with_partitions(dir.path(), 2);
+    let topic = broker.topic("t").unwrap();
+    let key = (0..).map(|n| format!("k{n}")).find(|key| topic.partition_of_key(key) == 1).unwrap();
+    for value in ["a", "b"] {
+        let sent = Broker::producer(&broker).send(&keyed("t", &key, value)).unwrap();
+        assert_eq!(sent.partition, 1);
+    }
+    let mut consumer = subscribed(&broker, "g", "t");
+    assert_eq!(consumer.assignment(), [("t".to_owned(), 0), ("t".to_owned(), 1)]);
+    assert_eq!(consumer.position("t", 1).unwrap(), 0);
+    assert_eq!(consumer.committed("t", 1).unwrap(), None);
+
+    consumer.poll(NOW).unwrap();
+    assert_eq!(consumer.position("t", 1).unwrap(), 2);
+    assert_eq!(consumer.committed("t", 1).unwrap(), None);
+    consumer.commit_sync().unwrap();
+    assert_eq!(consumer.committed("t", 1).unwrap(), Some(2));
+    assert_eq!(consumer.committed("t", 0).unwrap(), Some(0));
+
+    assert!(matches!(consumer.position("t", 2), Err(Error::NotAssigned { .. })));
+    assert!(matches!(consumer.committed("t", 2), Err(Error::UnknownPartition { .. })));
+    assert!(matches!(consumer.committed("other", 0), Err(Error::UnknownPartition { .. })));
+    consumer.close().unwrap();
+    assert!(consumer.assignment().is_empty());
+    assert!(matches!(consumer.position("t", 1), Err(Error::Closed)));
+}
+
+#[test]
+fn what_a_member_lost_by_silence_is_not_in_its_assignment() {
+    let dir = scratch();
+    let config = BrokerConfig {
+        max_poll_interval: Duration::from_millis(20),
+        ..BrokerConfig::new(dir.path())
+    };
+    let broker = Broker::open(config).unwrap();
+    broker.create_topic("t", 1).unwrap();
+    let silent = subscribed(&broker, "g", "t");
+    assert_eq!(silent.assignment().len(), 1);
+    thread::sleep(Duration::from_millis(40));
+    let other = subscribed(&broker, "g", "t");
+    assert_eq!(other.assignment().len(), 1);
+    assert!(silent.assignment().is_empty());
+}
