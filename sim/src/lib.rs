@@ -48,3 +48,20 @@ pub mod fault;
 pub mod probe;
 pub mod profile;
 pub mod random;
+
+#[cfg(all(feature = "world", not(madsim)))]
+compile_error!(
+    "merkql-sim's world runs on madsim: build with RUSTFLAGS='--cfg madsim' (and RUSTDOCFLAGS), as \
+     this workspace's .cargo/config.toml does, or depend on merkql-sim with default-features = false"
+);
+
+#[cfg(feature = "world")]
+pub mod canary;
+#[cfg(feature = "world")]
+mod client;
+#[cfg(feature = "world")]
+pub mod generate;
+#[cfg(feature = "world")]
+pub mod scenario;
+#[cfg(feature = "world")]
+pub mod world;

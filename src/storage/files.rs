@@ -10,7 +10,7 @@ use super::latch::Latch;
 use crate::env::exact::{read_exact_at, read_up_to, write_all_at};
 use crate::env::{Access, File, FileSystem};
 use crate::error::{Error, IoContext, Result};
-use crate::sync::{Mutex, lock};
+use crate::sync::{Mutex, MutexGuard, lock};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -80,9 +80,7 @@ impl FilePool {
         purpose: Purpose,
         open: impl FnOnce() -> Result<Arc<dyn File>>,
     ) -> Result<Arc<dyn File>> {
-        let mut files = lock(&self.open);
-        files.retain(|file| file.upgrade().is_some_and(|file| lock(&file.handle).is_some()));
-        while files.len() >= self.open_max && self.evict_one(&mut files, purpose)? {}
+        let mut files = self.make_room(purpose)?;
         let mut slot = lock(&newcomer.handle);
         if let Some(handle) = &*slot {
             return Ok(Arc::clone(handle));
@@ -93,33 +91,62 @@ impl FilePool {
         Ok(handle)
     }
 
-    /// Closes the longest unused file; clean ones go before dirty ones. Returns
-    /// whether one was closed.
-    fn evict_one(&self, files: &mut Vec<Weak<PooledFile>>, purpose: Purpose) -> Result<bool> {
+    /// Closes the longest unused files, the clean ones before the dirty ones,
+    /// until there is room for one more, or nothing more can be closed.
+    fn make_room(&self, purpose: Purpose) -> Result<MutexGuard<'_, Vec<Weak<PooledFile>>>> {
+        // Each can be made dirty again while it is synced, but not for ever.
+        let mut syncs_left = self.open_max;
+        loop {
+            let mut files = lock(&self.open);
+            files.retain(|file| file.upgrade().is_some_and(|file| lock(&file.handle).is_some()));
+            let mut dirty = None;
+            while files.len() >= self.open_max {
+                match self.evict_one(&mut files) {
+                    Eviction::Closed => {}
+                    Eviction::IsDirty(file) => {
+                        dirty = Some(file).filter(|_| purpose == Purpose::Write);
+                        break;
+                    }
+                    Eviction::None => break,
+                }
+            }
+            let Some(file) = dirty.filter(|_| syncs_left > 0) else { return Ok(files) };
+            // Readers who need a handle don't wait for the disk.
+            drop(files);
+            file.sync()?;
+            syncs_left -= 1;
+        }
+    }
+
+    /// Closes the longest unused file; clean ones go before dirty ones, which
+    /// have to be synced first.
+    fn evict_one(&self, files: &mut Vec<Weak<PooledFile>>) -> Eviction {
         let candidates = files.iter().enumerate().filter_map(|(index, file)| {
             let file = file.upgrade()?;
             (file.pins.load(Ordering::Acquire) == 0).then(|| (file.eviction_rank(), index, file))
         });
         let Some((_, index, file)) = candidates.min_by_key(|(rank, index, _)| (*rank, *index))
         else {
-            return Ok(false);
+            return Eviction::None;
         };
-        if file.is_dirty() && self.latch.check().is_ok() {
-            if purpose == Purpose::Read {
-                return Ok(false);
-            }
-            file.sync()?;
-        }
         let mut slot = lock(&file.handle);
         // A writer takes its handle under this lock, and is seen here.
         if file.is_dirty() && self.latch.check().is_ok() {
-            return Ok(false);
+            drop(slot);
+            return Eviction::IsDirty(file);
         }
         *slot = None;
         drop(slot);
         files.swap_remove(index);
-        Ok(true)
+        Eviction::Closed
     }
+}
+
+/// What came of an attempt to close a file.
+enum Eviction {
+    Closed,
+    IsDirty(Arc<PooledFile>),
+    None,
 }
 
 /// A file of the log, open or not.

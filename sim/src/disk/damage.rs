@@ -107,6 +107,16 @@ impl SimDisk {
         Ok(state.file(inode)?.cached.clone())
     }
 
+    /// Which file or directory a path names.
+    pub fn inode_of(&self, path: impl AsRef<Path>) -> Option<InodeId> {
+        self.shared.state().lookup(path.as_ref()).ok()
+    }
+
+    /// How many bytes of the disk are taken, in whole blocks.
+    pub fn bytes_taken(&self) -> u64 {
+        self.shared.state().bytes_taken()
+    }
+
     /// The paths of all files that can be found, in order.
     pub fn files(&self) -> Vec<String> {
         let state = self.shared.state();
@@ -129,7 +139,18 @@ impl SimDisk {
 
     /// Damages a file.
     pub fn damage(&self, path: impl AsRef<Path>, damage: &Damage) -> io::Result<FaultId> {
-        self.shared.state().damage(path.as_ref(), damage)
+        self.damage_as(path, damage, damage.kind())
+    }
+
+    /// Damages a file, counted as a fault of this kind: what counts as a bit flip
+    /// in a record is a bad derived file in an index.
+    pub fn damage_as(
+        &self,
+        path: impl AsRef<Path>,
+        damage: &Damage,
+        kind: FaultKind,
+    ) -> io::Result<FaultId> {
+        self.shared.state().damage(path.as_ref(), damage, kind)
     }
 
     /// What the disk is now.
@@ -171,10 +192,10 @@ impl SimDisk {
 }
 
 impl State {
-    fn damage(&mut self, path: &Path, damage: &Damage) -> io::Result<FaultId> {
+    fn damage(&mut self, path: &Path, damage: &Damage, kind: FaultKind) -> io::Result<FaultId> {
         let inode = self.lookup(path)?;
         self.file(inode)?;
-        let id = self.plan.happened(damage.kind());
+        let id = self.plan.happened(kind);
         match damage {
             Damage::Delete => self.set_name(path, None, id)?,
             Damage::Duplicate { to } => {

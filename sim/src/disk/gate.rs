@@ -5,6 +5,7 @@ use super::Shared;
 use super::limits::too_many_open_files;
 use super::state::State;
 use super::trace::IoEvent;
+use crate::fault::matches;
 use crate::fault::{Fault, FaultId, OpKind};
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -28,6 +29,21 @@ pub struct CrashPoint {
     /// At which of the operations that can change something, counted from 0.
     pub change: u64,
     /// At what point of it.
+    pub phase: CrashPhase,
+}
+
+/// Where a process dies, by meaning: at an operation of this kind on such a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CrashArm {
+    /// What [`super::SimDisk::died_by`] calls it.
+    pub id: u32,
+    /// The operation; any that can change something if `None`.
+    pub on: Option<OpKind>,
+    /// On which path: `*` stands for any characters, also none.
+    pub path: String,
+    /// How many of such operations it lets pass.
+    pub skip: u64,
+    /// At what point of the operation.
     pub phase: CrashPhase,
 }
 
@@ -133,11 +149,9 @@ impl Shared {
         let index = state.io_ops;
         state.io_ops += 1;
         let change = request.on.changes().then_some(state.changes);
-        let outcome = match state.crash {
-            Some(point) if change.is_some_and(|change| change >= point.change) => {
-                die(&mut state, request, point.phase, body)
-            }
-            _ => carry_out(&mut state, request, body),
+        let outcome = match state.due_crash(request, change) {
+            Some(phase) => die(&mut state, request, phase, body),
+            None => carry_out(&mut state, request, body),
         };
         state.changes += u64::from(change.is_some());
         let event = IoEvent {
@@ -148,6 +162,7 @@ impl Shared {
             position: request.position,
             len: request.len,
             outcome: outcome.as_ref().map(Counted::count).map_err(io::Error::kind),
+            fault: state.struck.take(),
         };
         state.trace.note(&event, request.content);
         outcome
@@ -168,6 +183,29 @@ impl Shared {
         drop(state);
         hook(&IoPoint { on: request.on, path: request.path.to_owned() });
         self.state().in_hook = false;
+    }
+}
+
+impl State {
+    /// Whether the process is to die at this operation, and at what point of it.
+    fn due_crash(&mut self, request: &Request<'_>, change: Option<u64>) -> Option<CrashPhase> {
+        let change = change?;
+        let mut due = None;
+        for arm in &mut self.crash_arms {
+            let fits = arm.on.is_none_or(|on| on == request.on) && matches(&arm.path, request.path);
+            match (fits, arm.skip) {
+                (false, _) => {}
+                (true, 0) => due = due.or(Some((arm.id, arm.phase))),
+                // Each counts what it waits for, whether or not another is due.
+                (true, _) => arm.skip -= 1,
+            }
+        }
+        if let Some((id, phase)) = due {
+            self.crash_arms.retain(|arm| arm.id != id);
+            self.died_by = Some(id);
+            return Some(phase);
+        }
+        self.crash.filter(|point| change >= point.change).map(|point| point.phase)
     }
 }
 
@@ -197,6 +235,7 @@ fn carry_out<T>(
     let Some((id, fault)) = state.plan.take(request.on, request.path) else {
         return body(state, &Go::default());
     };
+    state.struck = Some(id);
     match &fault {
         Fault::Stall(_) => {
             if let (Some(clock), Some(by)) = (&state.clock, fault.stall()) {

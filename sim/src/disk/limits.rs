@@ -71,7 +71,7 @@ impl State {
     }
 
     /// Bytes of the files that have a name or a handle.
-    fn bytes_taken(&self) -> u64 {
+    pub(crate) fn bytes_taken(&self) -> u64 {
         let visible = self.visible();
         let files = self.nodes.iter().filter(|(id, _)| visible.contains(id));
         files

@@ -26,7 +26,7 @@ mod trace;
 mod unsynced;
 
 pub use damage::{Damage, Image};
-pub use gate::{CrashPhase, CrashPoint, IoPoint};
+pub use gate::{CrashArm, CrashPhase, CrashPoint, IoPoint};
 pub use limits::Limits;
 pub use process::SimProcess;
 pub use survivors::{Filling, Kept, Survivors};
@@ -98,6 +98,7 @@ impl SimDisk {
         let mut state = self.shared.state().clone();
         state.kill();
         state.crash = None;
+        state.crash_arms.clear();
         state.plan.disarm_all();
         let shared = Shared { state: Mutex::new(state), hook: Mutex::new(None) };
         Self { shared: Arc::new(shared) }
@@ -121,6 +122,19 @@ impl SimDisk {
     /// [`SimDisk::power_cut`] says what kind of death it was.
     pub fn crash_at(&self, point: CrashPoint) {
         self.shared.state().crash = Some(point);
+    }
+
+    /// Makes the process, or one after it, die at an operation to come that fits.
+    /// Several can wait, each counts for itself, and none is forgotten when the
+    /// process dies by another.
+    pub fn crash_when(&self, arm: CrashArm) {
+        self.shared.state().crash_arms.push(arm);
+    }
+
+    /// The number of the [`CrashArm`] that the last death came from; asking
+    /// forgets it.
+    pub fn died_by(&self) -> Option<u32> {
+        self.shared.state().died_by.take()
     }
 
     /// Whether the crash that was asked for has come.
@@ -147,9 +161,16 @@ impl SimDisk {
         id
     }
 
-    /// Lets no armed fault happen any more.
+    /// Lets no armed fault and no armed crash happen any more.
     pub fn disarm_all(&self) {
-        self.shared.state().plan.disarm_all();
+        let mut state = self.shared.state();
+        state.plan.disarm_all();
+        state.crash_arms.clear();
+    }
+
+    /// Whether a fault has happened.
+    pub fn has_fired(&self, fault: FaultId) -> bool {
+        self.shared.state().plan.has_fired(fault)
     }
 
     /// What became of the faults so far.

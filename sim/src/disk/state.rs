@@ -2,7 +2,7 @@
 
 use super::dir_node::{DirNode, NameChange};
 use super::file_node::FileNode;
-use super::gate::CrashPoint;
+use super::gate::{CrashArm, CrashPoint};
 use super::limits::Limits;
 use super::trace::Trace;
 use super::{InodeId, OpId};
@@ -39,6 +39,11 @@ pub(crate) struct State {
     pub(crate) locks: BTreeSet<InodeId>,
     pub(crate) limits: Limits,
     pub(crate) crash: Option<CrashPoint>,
+    pub(crate) crash_arms: Vec<CrashArm>,
+    /// Which of them the process has died by.
+    pub(crate) died_by: Option<u32>,
+    /// The fault that the operation under way has met.
+    pub(crate) struck: Option<FaultId>,
     pub(crate) plan: FaultPlan,
     /// Faults that whatever is done next meets.
     pub(crate) to_be_met: Vec<FaultId>,
@@ -63,6 +68,9 @@ impl Default for State {
             locks: BTreeSet::new(),
             limits: Limits::default(),
             crash: None,
+            crash_arms: Vec::new(),
+            died_by: None,
+            struck: None,
             plan: FaultPlan::default(),
             to_be_met: Vec::new(),
             trace: Trace::default(),

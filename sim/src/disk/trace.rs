@@ -1,6 +1,6 @@
 //! What was done, as a number and, where it is asked for, as a list.
 
-use crate::fault::OpKind;
+use crate::fault::{FaultId, OpKind};
 use serde::Serialize;
 use std::fmt;
 use std::io::ErrorKind;
@@ -66,6 +66,8 @@ pub struct IoEvent {
     /// What came of it: how many bytes, or the error.
     #[serde(serialize_with = "outcome_text")]
     pub outcome: Result<u64, ErrorKind>,
+    /// The armed fault that happened to it, if one did.
+    pub fault: Option<FaultId>,
 }
 
 fn outcome_text<S: serde::Serializer>(

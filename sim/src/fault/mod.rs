@@ -17,4 +17,4 @@ pub use kind::{Class, FaultKind};
 pub use plan::{Arm, Counts, FaultId};
 pub use what::{Fault, LyingSync, OpKind, SyncFailure};
 
-pub(crate) use plan::FaultPlan;
+pub(crate) use plan::{FaultPlan, matches};

@@ -97,6 +97,11 @@ impl FaultPlan {
         }
     }
 
+    pub(crate) fn has_fired(&self, id: FaultId) -> bool {
+        let entry = usize::try_from(id.0).ok().and_then(|index| self.all.get(index));
+        entry.is_some_and(|(_, fired, _)| *fired)
+    }
+
     /// Notes that the program has met the effect of a fault.
     pub(crate) fn mattered(&mut self, id: FaultId) {
         if let Some((_, _, mattered)) = self.entry(id) {
@@ -139,7 +144,7 @@ impl FaultPlan {
 }
 
 /// Whether a path matches a pattern in which `*` stands for any characters.
-fn matches(pattern: &str, path: &str) -> bool {
+pub(crate) fn matches(pattern: &str, path: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == path,
         Some((front, rest)) => {

@@ -1,0 +1,253 @@
+//! Members of groups: subscribe, poll, commit, seek, leave.
+
+use super::Bench;
+use super::errors::{datum_of as datum_of_error, detected, name_of};
+use super::names::{datum_of, key_of};
+use merkql::broker::Broker;
+use merkql::consumer::{Consumer, ConsumerConfig, OffsetReset};
+use merkql::record::Record;
+use merkql::{Error, Result};
+use merkql_jepsen::history::{
+    Action, Attachments, Commit, Datum, Key, Kind, MicroOp, Polled, Process, Rebalance,
+};
+use merkql_jepsen::merkle::Hash;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// A topic and a partition.
+pub(crate) type Place = (String, u32);
+
+/// A live member of a group.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) process: Process,
+    pub(crate) group: String,
+    pub(crate) consumer: Consumer,
+    /// What it was last seen to own.
+    owned: BTreeSet<Place>,
+}
+
+/// Records that a poll returned, as a history has them.
+pub(crate) fn polled(records: &[Record]) -> (Vec<MicroOp>, Attachments) {
+    let mut map: Vec<(Key, Vec<Polled>)> = Vec::new();
+    let mut with = Attachments::default();
+    let mut last: Option<(&str, u32)> = None;
+    for record in records {
+        if last != Some((&record.topic, record.partition)) {
+            last = Some((&record.topic, record.partition));
+            let key = key_of(&record.topic, record.partition);
+            map.push((key.clone(), Vec::new()));
+            with.hashes.push((key, Vec::new()));
+        }
+        let value = datum_of(&record.value);
+        if let Some((_, polled)) = map.last_mut() {
+            polled.push(Polled { offset: Some(record.offset), value });
+        }
+        if let Some((_, hashes)) = with.hashes.last_mut() {
+            hashes.push((record.offset, Hash(record.hash().0)));
+        }
+    }
+    (vec![MicroOp::Poll(Some(map))], with)
+}
+
+pub(crate) fn group_config(group: &str) -> ConsumerConfig {
+    let group_id = group.to_owned();
+    ConsumerConfig { group_id, auto_commit: false, offset_reset: OffsetReset::Earliest }
+}
+
+impl Bench {
+    /// Joins a group.
+    pub(crate) fn join(&self, group: &str, topics: &[String]) -> Result<Member> {
+        let process = self.recorder.new_process();
+        let keys = self.memory.keys_of(topics);
+        self.recorder.invoke(&process, Action::Subscribe(keys.clone()));
+        let mut consumer = Broker::consumer(&self.broker, group_config(group));
+        let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+        match consumer.subscribe(&names) {
+            Ok(()) => {
+                let with = Attachments { group: Some(Datum::str(group)), ..Attachments::default() };
+                self.recorder.ok(&process, Action::Subscribe(keys), with);
+                let owned = BTreeSet::new();
+                Ok(Member { process, group: group.to_owned(), consumer, owned })
+            }
+            Err(error) => {
+                self.recorder.met(name_of(&error));
+                let action = Action::Subscribe(keys);
+                self.recorder.not_ok(&process, Kind::Fail, action, datum_of_error(&error));
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes down which partitions the members of a group have lost and gained,
+    /// the losses first.
+    pub(crate) fn observe<'m>(&self, members: impl Iterator<Item = &'m mut Member>) {
+        let mut gains = Vec::new();
+        for member in members {
+            let owned: BTreeSet<Place> = member.consumer.assignment().into_iter().collect();
+            let keys = |places: Vec<&Place>| -> Vec<Key> {
+                places.iter().map(|(topic, number)| key_of(topic, *number)).collect()
+            };
+            let revoked = keys(member.owned.difference(&owned).collect());
+            let assigned = keys(owned.difference(&member.owned).collect());
+            let event = |assigned, revoked| {
+                let group = Datum::str(&member.group);
+                let rebalance = Rebalance { group, assigned, revoked, rest: Vec::new() };
+                (member.process.clone(), Action::Rebalance(Box::new(rebalance)))
+            };
+            if !revoked.is_empty() {
+                self.note_as(event(Vec::new(), revoked));
+            }
+            if !assigned.is_empty() {
+                gains.push(event(assigned, Vec::new()));
+            }
+            member.owned = owned;
+        }
+        gains.into_iter().for_each(|gain| self.note_as(gain));
+    }
+
+    fn note_as(&self, (process, action): (Process, Action)) {
+        use merkql_jepsen::history::Operation;
+        self.recorder.push(Operation::new(process, Kind::Info, action));
+    }
+
+    /// Begins a poll; [`Bench::end_poll`] ends it, after what others have lost by
+    /// it was written down.
+    pub(crate) fn poll(&self, member: &mut Member, timeout: Duration) -> Result<Vec<Record>> {
+        self.recorder.invoke(&member.process, Action::Poll(vec![MicroOp::poll()]));
+        member.consumer.poll(timeout)
+    }
+
+    /// Writes down what a poll returned. A damaged record is passed over.
+    pub(crate) fn end_poll(
+        &self,
+        member: &mut Member,
+        records: Result<Vec<Record>>,
+    ) -> Result<usize> {
+        self.memory.note_ends(&self.recorder, &self.broker);
+        match records {
+            Ok(records) => {
+                let (steps, with) = polled(&records);
+                self.recorder.ok(&member.process, Action::Poll(steps), with);
+                Ok(records.len())
+            }
+            Err(error) => {
+                self.recorder.met(name_of(&error));
+                let action = Action::Poll(vec![MicroOp::poll()]);
+                let datum = datum_of_error(&error);
+                self.recorder.not_ok(&member.process, Kind::Fail, action, datum);
+                if self.note_damage(&error) {
+                    self.pass_over(member, &error);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes down what an error says is damaged; returns whether it says so.
+    pub(crate) fn note_damage(&self, error: &Error) -> bool {
+        let is_damage = error.is_corruption()
+            || matches!(error, Error::Io { .. }) && self.memory.state().is_unreadable;
+        match detected(error).filter(|_| is_damage) {
+            Some(detected) => {
+                self.recorder.note("detector", Action::Detected(Box::new(detected)));
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Moves past a damaged record.
+    fn pass_over(&self, member: &mut Member, error: &Error) {
+        let place = match error {
+            Error::Corrupt(corruption) => corruption.topic.clone().zip(corruption.partition),
+            Error::Io { path, .. } => super::errors::place_of_path(path),
+            _ => None,
+        };
+        let Some((topic, partition)) = place else { return };
+        let Ok(position) = member.consumer.position(&topic, partition) else { return };
+        let named = match error {
+            Error::Corrupt(corruption) => corruption.offset,
+            _ => None,
+        };
+        self.seek(member, &topic, partition, named.unwrap_or(position).max(position) + 1);
+    }
+
+    fn seek(&self, member: &mut Member, topic: &str, partition: u32, to: u64) {
+        let action = Action::Seek(vec![(key_of(topic, partition), to)]);
+        self.recorder.invoke(&member.process, action.clone());
+        match member.consumer.seek(topic, partition, to) {
+            Ok(()) => self.recorder.ok(&member.process, action, Attachments::default()),
+            Err(error) => {
+                self.recorder.met(name_of(&error));
+                self.recorder.not_ok(&member.process, Kind::Fail, action, datum_of_error(&error));
+            }
+        }
+    }
+
+    /// Moves the position of the first partition that is owned back.
+    pub(crate) fn seek_back(&self, member: &mut Member, records: u64) {
+        let Some((topic, partition)) = member.consumer.assignment().into_iter().next() else {
+            return;
+        };
+        let Ok(position) = member.consumer.position(&topic, partition) else { return };
+        self.seek(member, &topic, partition, position.saturating_sub(records));
+    }
+
+    /// Commits the positions, and reads them back.
+    pub(crate) fn commit(&self, member: &mut Member) -> Result<()> {
+        let owned = member.consumer.assignment();
+        let position = |(topic, number): &Place| {
+            let position = member.consumer.position(topic, *number).ok()?;
+            Some((key_of(topic, *number), Some(position)))
+        };
+        let offsets: Vec<_> = owned.iter().filter_map(position).collect();
+        let commit = Commit { group: Datum::str(&member.group), offsets, rest: Vec::new() };
+        let action = Action::Commit(Box::new(commit));
+        self.recorder.invoke(&member.process, action.clone());
+        match member.consumer.commit_sync() {
+            Ok(()) => self.recorder.ok(&member.process, action, Attachments::default()),
+            Err(error) => {
+                self.recorder.met(name_of(&error));
+                // What is owned was committed even where something else was refused.
+                let kind = match error {
+                    Error::NotAssigned { .. } => Kind::Info,
+                    _ => super::errors::kind_of(&error),
+                };
+                self.recorder.not_ok(&member.process, kind, action, datum_of_error(&error));
+                return Err(error);
+            }
+        }
+        self.read_committed(&member.process, &member.group, &member.consumer);
+        Ok(())
+    }
+
+    /// Reads all committed offsets of a group.
+    pub(crate) fn read_committed(&self, process: &Process, group: &str, consumer: &Consumer) {
+        let mut asked = Vec::new();
+        let mut offsets = Vec::new();
+        for (topic, partitions) in self.memory.topics() {
+            for number in 0..partitions {
+                if let Ok(offset) = consumer.committed(&topic, number) {
+                    asked.push((key_of(&topic, number), None));
+                    offsets.push((key_of(&topic, number), offset));
+                }
+            }
+        }
+        let action = |offsets| {
+            let commit = Commit { group: Datum::str(group), offsets, rest: Vec::new() };
+            Action::Committed(Box::new(commit))
+        };
+        self.recorder.invoke(process, action(asked));
+        self.recorder.ok(process, action(offsets), Attachments::default());
+    }
+
+    /// Leaves the group.
+    pub(crate) fn leave(&self, mut member: Member) {
+        self.recorder.invoke(&member.process, Action::Close(Datum::Nil));
+        // Without auto-commit nothing is left to be done that could fail.
+        let closed = member.consumer.close();
+        drop(closed);
+        self.recorder.ok(&member.process, Action::Close(Datum::Nil), Attachments::default());
+    }
+}

@@ -1,0 +1,133 @@
+//! What clients remember when the log's process dies: they live elsewhere.
+
+use super::names::key_of;
+use super::recorder::Recorder;
+use crate::fault::Counts;
+use merkql::broker::Broker;
+use merkql::record::{ProducerRecord, Record};
+use merkql_jepsen::history::{Action, Key, MicroOp, Process, TreeHead};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A topic that was asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TopicMemory {
+    pub(crate) partitions: u32,
+    /// How many records of each partition it retains; 0 is all.
+    pub(crate) retention_records: u64,
+    /// Whether the log has said that it is there.
+    pub(crate) exists: bool,
+}
+
+/// A send under a producer id.
+#[derive(Debug, Clone)]
+pub(crate) struct Sent {
+    pub(crate) sequence: u64,
+    pub(crate) records: Vec<ProducerRecord>,
+    /// What was written down when it was invoked.
+    pub(crate) asked: Vec<MicroOp>,
+    /// What the log answered, if it did.
+    pub(crate) answer: Option<Vec<Record>>,
+    /// Whether an attempt ended without saying what became of it.
+    pub(crate) is_ambiguous: bool,
+}
+
+/// What is known of a producer id.
+#[derive(Debug, Clone)]
+pub(crate) struct ProducerMemory {
+    pub(crate) process: Process,
+    pub(crate) next_sequence: u64,
+    pub(crate) last: Option<Sent>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) topics: BTreeMap<String, TopicMemory>,
+    pub(crate) producers: BTreeMap<u64, ProducerMemory>,
+    /// Roots that were handed out, by topic and partition.
+    pub(crate) heads: BTreeMap<(String, u32), Vec<TreeHead>>,
+    /// Up to where retention was written down to reach.
+    retained: BTreeMap<(String, u32), u64>,
+    /// Some sectors of the disk cannot be read, so an I/O error can mean damage.
+    pub(crate) is_unreadable: bool,
+    /// Sends that were repeated because nobody knew what had become of them.
+    pub(crate) retries: Counts,
+    /// Counts the groups of readers that read everything.
+    pub(crate) readers: u64,
+}
+
+/// The memory of all clients.
+#[derive(Debug, Default)]
+pub(crate) struct Memory(Mutex<State>);
+
+impl Memory {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The topics that exist, with their partitions.
+    pub(crate) fn topics(&self) -> Vec<(String, u32)> {
+        let state = self.state();
+        let existing = state.topics.iter().filter(|(_, topic)| topic.exists);
+        existing.map(|(name, topic)| (name.clone(), topic.partitions)).collect()
+    }
+
+    /// The keys of these topics' partitions, as far as they exist.
+    pub(crate) fn keys_of(&self, topics: &[String]) -> Vec<Key> {
+        let existing = self.topics().into_iter().filter(|(name, _)| topics.contains(name));
+        existing.flat_map(|(name, n)| (0..n).map(move |number| key_of(&name, number))).collect()
+    }
+
+    /// Writes down how far retention reaches, given that a partition ends at
+    /// `end`: what was asked for when its topic was created.
+    pub(crate) fn note_retention(
+        &self,
+        recorder: &Recorder,
+        topic: &str,
+        partition: u32,
+        end: u64,
+    ) {
+        let mut state = self.state();
+        let retained = state.topics.get(topic).map_or(0, |topic| topic.retention_records);
+        let start = end.saturating_sub(retained);
+        if retained == 0 || start == 0 {
+            return;
+        }
+        let noted = state.retained.entry((topic.to_owned(), partition)).or_default();
+        if *noted < start {
+            *noted = start;
+            drop(state);
+            recorder.note("retention", Action::Retain(vec![(key_of(topic, partition), start)]));
+        }
+    }
+
+    /// Looks which of the topics that were asked for are there, and how far
+    /// retention reaches in each, after the log was opened.
+    pub(crate) fn look_around(&self, recorder: &Recorder, broker: &Broker) {
+        for name in broker.topics() {
+            if let Some(topic) = self.state().topics.get_mut(&name) {
+                topic.exists = true;
+            }
+        }
+        self.note_ends(recorder, broker);
+    }
+
+    /// Writes down how far retention reaches in every partition.
+    pub(crate) fn note_ends(&self, recorder: &Recorder, broker: &Broker) {
+        let limited = |name: &str| {
+            self.state().topics.get(name).is_some_and(|topic| topic.retention_records > 0)
+        };
+        for (name, partitions) in self.topics() {
+            if !limited(&name) {
+                continue;
+            }
+            let Some(topic) = broker.topic(&name) else { continue };
+            for number in 0..partitions {
+                let view = topic.partition(number).and_then(|partition| partition.read().ok());
+                if let Some(view) = view {
+                    self.note_retention(recorder, &name, number, view.next_offset());
+                }
+            }
+        }
+    }
+}

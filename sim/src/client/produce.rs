@@ -1,0 +1,273 @@
+//! Sends: alone, together, handed over for later, under a producer id.
+
+use super::Bench;
+use super::errors::{datum_of as datum_of_error, kind_of, name_of};
+use super::memory::{ProducerMemory, Sent, TopicMemory};
+use super::names::{datum_of, key_of, record_key, value_of};
+use crate::scenario::RecordSpec;
+use merkql::broker::Broker;
+use merkql::producer::PendingSend;
+use merkql::record::{ProducerRecord, Record};
+use merkql::{Error, Result};
+use merkql_jepsen::history::{Action, Attachments, Kind, MicroOp, Process};
+use merkql_jepsen::merkle::Hash;
+
+/// A send that was handed over, by whom, and what was written down about it.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    process: Process,
+    asked: Vec<MicroOp>,
+    send: PendingSend,
+    /// The producer id that it went under, if under one.
+    producer: Option<u64>,
+}
+
+/// Records and what a history says of them before they have an offset.
+fn records(bench: &Bench, step: u32, specs: &[RecordSpec]) -> (Vec<ProducerRecord>, Vec<MicroOp>) {
+    let mut records = Vec::new();
+    let mut asked = Vec::new();
+    for (place, spec) in specs.iter().enumerate() {
+        let Some(topic) = bench.broker.topic(&spec.topic) else { continue };
+        let value = value_of(step, place, spec.bytes);
+        let number = usize::try_from(step).unwrap_or_default() + place;
+        let partition = spec.partition % topic.num_partitions().max(1);
+        asked.push(MicroOp::send(key_of(&spec.topic, partition), datum_of(&value)));
+        let key = record_key(&topic, partition, number);
+        records.push(ProducerRecord::new(spec.topic.as_str(), key, value));
+    }
+    (records, asked)
+}
+
+impl Bench {
+    /// Creates a topic.
+    pub(crate) fn create_topic(
+        &self,
+        name: &str,
+        partitions: u32,
+        retention_records: u64,
+    ) -> Result<()> {
+        let asked = TopicMemory { partitions, retention_records, exists: false };
+        self.memory.state().topics.entry(name.to_owned()).or_insert(asked);
+        let created = self.broker.create_topic(name, partitions);
+        match &created {
+            Ok(()) => {
+                if let Some(topic) = self.memory.state().topics.get_mut(name) {
+                    topic.exists = true;
+                }
+            }
+            Err(error) => self.recorder.met(name_of(error)),
+        }
+        created
+    }
+
+    /// Sends records and waits.
+    pub(crate) fn send(&self, process: &Process, step: u32, specs: &[RecordSpec]) -> Result<()> {
+        let (records, asked) = records(self, step, specs);
+        match self.hand_over(process, &records, &asked)? {
+            Some(pending) => self.wait(pending),
+            None => Ok(()),
+        }
+    }
+
+    /// Hands records over. What is returned is to be waited for.
+    pub(crate) fn send_later(&self, step: u32, specs: &[RecordSpec]) -> Result<Option<Pending>> {
+        let (records, asked) = records(self, step, specs);
+        self.hand_over(&self.recorder.new_process(), &records, &asked)
+    }
+
+    fn hand_over(
+        &self,
+        process: &Process,
+        records: &[ProducerRecord],
+        asked: &[MicroOp],
+    ) -> Result<Option<Pending>> {
+        if records.is_empty() {
+            return Ok(None);
+        }
+        self.recorder.invoke(process, Action::Send(asked.to_vec()));
+        match Broker::producer(&self.broker).enqueue(records) {
+            Ok(send) => {
+                let (process, asked) = (process.clone(), asked.to_vec());
+                Ok(Some(Pending { process, asked, send, producer: None }))
+            }
+            Err(error) => {
+                // Nothing was handed over.
+                self.not_sent(process, Kind::Fail, asked, &error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits for what was handed over.
+    pub(crate) fn wait(&self, pending: Pending) -> Result<()> {
+        let Pending { process, asked, send, producer } = pending;
+        let answer = send.wait();
+        if let Some(id) = producer {
+            return self.answered(id, answer);
+        }
+        match answer {
+            Ok(answer) => {
+                self.sent(&process, &answer);
+                Ok(())
+            }
+            Err(error) => {
+                self.not_sent(&process, kind_of(&error), &asked, &error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Nobody will wait for it any more.
+    pub(crate) fn give_up(&self, pending: &Pending) {
+        if pending.producer.is_none() {
+            let error = super::errors::given_up();
+            self.recorder.not_ok(
+                &pending.process,
+                Kind::Info,
+                Action::Send(pending.asked.clone()),
+                error,
+            );
+        }
+    }
+
+    /// Writes down what an acknowledged send was told.
+    fn sent(&self, process: &Process, answer: &[Record]) {
+        let mut steps = Vec::new();
+        let mut with = Attachments::default();
+        for record in answer {
+            let key = key_of(&record.topic, record.partition);
+            with.hashes.push((key.clone(), vec![(record.offset, Hash(record.hash().0))]));
+            steps.push(MicroOp::sent(key, record.offset, datum_of(&record.value)));
+        }
+        self.recorder.ok(process, Action::Send(steps), with);
+        for record in answer {
+            let end = record.offset + 1;
+            self.memory.note_retention(&self.recorder, &record.topic, record.partition, end);
+        }
+    }
+
+    fn not_sent(&self, process: &Process, kind: Kind, asked: &[MicroOp], error: &Error) {
+        self.recorder.met(name_of(error));
+        self.recorder.not_ok(process, kind, Action::Send(asked.to_vec()), datum_of_error(error));
+    }
+
+    /// Sends records under the next sequence of a producer id, after the last
+    /// send of that id has got its answer.
+    pub(crate) fn send_as(&self, id: u64, step: u32, specs: &[RecordSpec]) -> Result<()> {
+        self.retry_unanswered(id)?;
+        let (records, asked) = records(self, step, specs);
+        if records.is_empty() {
+            return Ok(());
+        }
+        let (process, sequence) = {
+            let mut state = self.memory.state();
+            let producer = state.producers.entry(id).or_insert_with(|| ProducerMemory {
+                process: self.recorder.new_process(),
+                next_sequence: 0,
+                last: None,
+            });
+            let sequence = producer.next_sequence;
+            producer.last = Some(Sent {
+                sequence,
+                records: records.clone(),
+                asked: asked.clone(),
+                answer: None,
+                is_ambiguous: false,
+            });
+            (producer.process.clone(), sequence)
+        };
+        self.recorder.invoke(&process, Action::Send(asked));
+        let producer = Broker::idempotent_producer(&self.broker, id);
+        let answer = producer.enqueue(sequence, &records).and_then(PendingSend::wait);
+        self.answered(id, answer)
+    }
+
+    /// Repeats the last send of a producer id.
+    pub(crate) fn retry(&self, id: u64) -> Result<()> {
+        let Some(last) = self.last_of(id) else { return Ok(()) };
+        let Some(first) = last.answer else { return self.retry_unanswered(id) };
+        let producer = Broker::idempotent_producer(&self.broker, id);
+        let again = producer.send_batch(last.sequence, &last.records);
+        let again = again.inspect_err(|error| self.recorder.met(name_of(error)))?;
+        // The same answer tells nothing new. Another one is another fact.
+        let place = |record: &Record| (record.partition, record.offset);
+        if !again.iter().map(place).eq(first.iter().map(place)) {
+            let process = self.recorder.new_process();
+            self.recorder.invoke(&process, Action::Send(last.asked));
+            self.sent(&process, &again);
+        }
+        Ok(())
+    }
+
+    fn last_of(&self, id: u64) -> Option<Sent> {
+        self.memory.state().producers.get(&id)?.last.clone()
+    }
+
+    /// Repeats the last send of a producer id if it has had no answer.
+    pub(crate) fn retry_unanswered(&self, id: u64) -> Result<()> {
+        let Some(last) = self.last_of(id).filter(|last| last.answer.is_none()) else {
+            return Ok(());
+        };
+        let producer = Broker::idempotent_producer(&self.broker, id);
+        let answer = producer.send_batch(last.sequence, &last.records);
+        let mut state = self.memory.state();
+        state.retries.armed += 1;
+        state.retries.fired += 1;
+        state.retries.mattered += u64::from(answer.is_ok());
+        drop(state);
+        self.answered(id, answer)
+    }
+
+    /// Takes the answer to the last send of a producer id. One that leaves open
+    /// what happened leaves the send open, too: it will be repeated.
+    fn answered(&self, id: u64, answer: Result<Vec<Record>>) -> Result<()> {
+        let mut state = self.memory.state();
+        let Some(producer) = state.producers.get_mut(&id) else { return Ok(()) };
+        let process = producer.process.clone();
+        match answer {
+            Ok(answer) => {
+                producer.next_sequence += 1;
+                if let Some(last) = &mut producer.last {
+                    last.answer = Some(answer.clone());
+                }
+                drop(state);
+                self.sent(&process, &answer);
+                Ok(())
+            }
+            Err(error) if leaves_open(producer.last.as_mut(), &error) => {
+                self.recorder.met(name_of(&error));
+                Err(error)
+            }
+            Err(error) => {
+                let asked = producer.last.take().map(|last| last.asked).unwrap_or_default();
+                drop(state);
+                self.not_sent(&process, Kind::Fail, &asked, &error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes down that nobody knows what became of the sends that never had an answer.
+    pub(crate) fn leave_open(&self) {
+        let mut open = Vec::new();
+        for producer in self.memory.state().producers.values_mut() {
+            if let Some(last) = producer.last.take_if(|last| last.answer.is_none()) {
+                open.push((producer.process.clone(), last.asked));
+            }
+        }
+        for (process, asked) in open {
+            let error = super::errors::given_up();
+            self.recorder.not_ok(&process, Kind::Info, Action::Send(asked), error);
+        }
+    }
+}
+
+/// Whether nobody knows, after this error, what became of a send and of the
+/// attempts before.
+fn leaves_open(last: Option<&mut Sent>, error: &Error) -> bool {
+    let Some(last) = last else { return false };
+    last.is_ambiguous |= kind_of(error) == Kind::Info;
+    // Such a refusal speaks of all attempts.
+    let refused = matches!(error, Error::SequenceOutOfOrder { .. } | Error::UnknownProducer { .. });
+    last.is_ambiguous && !refused
+}

@@ -1,0 +1,147 @@
+//! Readers that go through every partition from its start to its end.
+
+use super::Bench;
+use super::consume::{group_config, polled};
+use super::errors::{datum_of as datum_of_error, name_of, place_of_path};
+use super::names::key_of;
+use merkql::broker::Broker;
+use merkql::consumer::Consumer;
+use merkql::record::Record;
+use merkql::{Error, Result};
+use merkql_jepsen::history::{Action, Attachments, FinalPolls, Kind, MicroOp, Process};
+use std::time::Duration;
+
+/// How often a read is tried again that an I/O error has ended.
+const ATTEMPTS_MAX: u32 = 5;
+
+impl Bench {
+    /// Reads everything, as a consumer whose group nobody else is in. Damaged
+    /// records are written down and passed over.
+    pub(crate) fn read_all(&self) -> Result<()> {
+        self.memory.look_around(&self.recorder, &self.broker);
+        let topics = self.memory.topics();
+        if topics.is_empty() {
+            return Ok(());
+        }
+        let process = self.recorder.new_process();
+        let places: Vec<(String, u32)> = topics
+            .iter()
+            .flat_map(|(name, n)| (0..*n).map(move |number| (name.clone(), number)))
+            .collect();
+        let keys: Vec<_> = places.iter().map(|(topic, number)| key_of(topic, *number)).collect();
+        let number = {
+            let mut state = self.memory.state();
+            state.readers += 1;
+            state.readers
+        };
+        self.recorder.invoke(&process, Action::Assign(keys.clone()));
+        let config = group_config(&format!("reader-{number}"));
+        let mut consumer = Broker::consumer(&self.broker, config);
+        let names: Vec<&str> = topics.iter().map(|(name, _)| name.as_str()).collect();
+        consumer.subscribe(&names)?;
+        let with = Attachments { seek_to_beginning: true, ..Attachments::default() };
+        self.recorder.ok(&process, Action::Assign(keys.clone()), with);
+
+        let read = self.read_on(&process, &mut consumer);
+        self.recorder.invoke(&process, Action::FinalPolls(FinalPolls::Asked(keys.clone())));
+        if let Err(error) = read {
+            let action = Action::FinalPolls(FinalPolls::Asked(keys));
+            self.recorder.not_ok(&process, Kind::Fail, action, datum_of_error(&error));
+            return Err(error);
+        }
+        let end = |(topic, number): &(String, u32)| {
+            let end = self.end_of(topic, *number).unwrap_or_default();
+            (key_of(topic, *number), end)
+        };
+        let ends = places.iter().map(end).collect();
+        let action = Action::FinalPolls(FinalPolls::Done(ends));
+        self.recorder.ok(&process, action, Attachments::default());
+        Ok(())
+    }
+
+    fn end_of(&self, topic: &str, partition: u32) -> Option<u64> {
+        let topic = self.broker.topic(topic)?;
+        Some(topic.partition(partition)?.read().ok()?.next_offset())
+    }
+
+    /// Polls until nothing more comes.
+    fn read_on(&self, process: &Process, consumer: &mut Consumer) -> Result<()> {
+        let mut attempts = 0;
+        loop {
+            self.recorder.invoke(process, Action::Poll(vec![MicroOp::poll()]));
+            match consumer.poll(Duration::ZERO) {
+                Ok(records) => {
+                    let (steps, with) = polled(&records);
+                    self.recorder.ok(process, Action::Poll(steps), with);
+                    if records.is_empty() {
+                        return Ok(());
+                    }
+                }
+                Err(error) => {
+                    self.recorder.met(name_of(&error));
+                    let action = Action::Poll(vec![MicroOp::poll()]);
+                    self.recorder.not_ok(process, Kind::Fail, action, datum_of_error(&error));
+                    if self.note_damage(&error) && self.skip(process, consumer, &error)? {
+                        continue;
+                    }
+                    attempts += 1;
+                    if attempts == ATTEMPTS_MAX {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Moves past what an error names; returns whether it names something that
+    /// can be passed.
+    fn skip(&self, process: &Process, consumer: &mut Consumer, error: &Error) -> Result<bool> {
+        let (place, named) = match error {
+            Error::Corrupt(corruption) => {
+                (corruption.topic.clone().zip(corruption.partition), corruption.offset)
+            }
+            Error::Io { path, .. } => (place_of_path(path), None),
+            _ => (None, None),
+        };
+        let Some((topic, partition)) = place else { return Ok(false) };
+        let position = consumer.position(&topic, partition)?;
+        let to = named.unwrap_or(position).max(position) + 1;
+        let action = Action::Seek(vec![(key_of(&topic, partition), to)]);
+        self.recorder.invoke(process, action.clone());
+        consumer.seek(&topic, partition, to)?;
+        self.recorder.ok(process, action, Attachments::default());
+        Ok(true)
+    }
+
+    /// The last records of one partition, as a reader sees them who looks from
+    /// within a write or a sync of the log.
+    pub(crate) fn peek(&self, turn: usize) {
+        let topics = self.memory.topics();
+        let places: Vec<(String, u32)> = topics
+            .iter()
+            .flat_map(|(name, n)| (0..*n).map(move |number| (name.clone(), number)))
+            .collect();
+        let Some((topic, number)) = places.get(turn % places.len().max(1)) else { return };
+        let Some(end) = self.end_of(topic, *number).filter(|end| *end > 0) else { return };
+        let view = self.broker.topic(topic).and_then(|topic| topic.partition(*number)?.read().ok());
+        let Some(view) = view else { return };
+        let process = self.recorder.new_process();
+        let keys = vec![key_of(topic, *number)];
+        self.recorder.invoke(&process, Action::Assign(keys.clone()));
+        self.recorder.ok(&process, Action::Assign(keys), Attachments::default());
+        self.recorder.invoke(&process, Action::Poll(vec![MicroOp::poll()]));
+        let records: Result<Vec<Record>> = view.read_range(end.saturating_sub(2), end);
+        match records {
+            Ok(records) => {
+                let (steps, with) = polled(&records);
+                self.recorder.ok(&process, Action::Poll(steps), with);
+            }
+            Err(error) => {
+                self.recorder.met(name_of(&error));
+                let action = Action::Poll(vec![MicroOp::poll()]);
+                self.recorder.not_ok(&process, Kind::Fail, action, datum_of_error(&error));
+                self.note_damage(&error);
+            }
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! What goes wrong in a seed.
+
+use super::Plan;
+use crate::disk::CrashPhase;
+use crate::fault::{Fault, LyingSync, OpKind, SyncFailure};
+use crate::profile::Profile;
+use crate::random::Stream;
+use crate::scenario::{
+    Action, Address, Blow, Death, During, Harm, HarmAt, Keeps, Restart, Spot, Step, Stop, Strike,
+};
+use rand::RngExt;
+use rand::seq::IndexedRandom;
+
+const FILES: [&str; 5] = ["*", "journal/*", "topics/*", "manifest.*", "topics/*.log"];
+
+struct Maker<'p> {
+    plan: &'p mut Plan,
+    random: Stream,
+    strikes: Vec<Strike>,
+    /// The numbers of the steps that strikes can refer to.
+    steps: Vec<u32>,
+}
+
+impl Maker<'_> {
+    fn pick<T: Clone>(&mut self, of: &[T]) -> Option<T> {
+        of.choose(&mut self.random).cloned()
+    }
+
+    fn some_step(&mut self) -> During {
+        let steps = self.steps.clone();
+        self.pick(&steps).map_or(During::Start, During::Step)
+    }
+
+    fn death(&mut self) -> Death {
+        if self.random.random_bool(0.25) {
+            return Death::Kill;
+        }
+        let keeps = match self.random.random_range(0..10) {
+            0 => Keeps::All,
+            1 | 2 => Keeps::Nothing,
+            _ => Keeps::Drawn { profile: self.plan.profile, seed: self.random.random() },
+        };
+        Death::Power(keeps)
+    }
+
+    fn crash(&mut self, during: During, nth_max: u64) -> u32 {
+        let phase = match self.random.random_range(0..3) {
+            0 => CrashPhase::Before,
+            1 => CrashPhase::Partly(self.random.random_range(0..4096)),
+            _ => CrashPhase::After,
+        };
+        let nth = self.random.random_range(0..nth_max);
+        let at = Address { during, on: None, file: "*".to_owned(), nth };
+        let what = Blow::Crash { phase, death: self.death() };
+        let id = self.plan.id();
+        self.strikes.push(Strike { id, at, what });
+        id
+    }
+
+    /// The recovery from a crash may crash, too, again and again.
+    fn crash_in_recovery(&mut self, mut from: u32) {
+        while self.random.random_bool(0.35) {
+            from = self.crash(During::RecoveryFrom(from), 40);
+        }
+    }
+
+    fn strike(&mut self, during: During, on: OpKind, file: &str, fault: Fault, times: u64) {
+        let nth = self.random.random_range(0..6);
+        let at = Address { during, on: Some(on), file: file.to_owned(), nth };
+        let id = self.plan.id();
+        self.strikes.push(Strike { id, at, what: Blow::Fault { fault, times } });
+    }
+
+    /// One recoverable fault.
+    fn recoverable(&mut self) {
+        use OpKind::{Allocate, CreateDir, CreateNew, Open, ReadAt, SetLen, SyncData, SyncDir};
+        use OpKind::{RemoveFile, WriteAt};
+        let during = self.some_step();
+        let file = self.pick(&FILES).unwrap_or("*");
+        let after_bytes = self.random.random_range(0..3) * 300;
+        let (on, fault, times) = match self.random.random_range(0..9) {
+            0 => (ReadAt, Fault::Short(self.random.random_range(1..40)), 8),
+            1 => (WriteAt, Fault::Short(self.random.random_range(1..40)), 8),
+            2 => (
+                *[ReadAt, WriteAt].choose(&mut self.random).unwrap_or(&ReadAt),
+                Fault::Interrupted,
+                3,
+            ),
+            3 => {
+                let on = self.pick(&[WriteAt, Allocate, CreateNew, CreateDir, SetLen]);
+                (on.unwrap_or(WriteAt), Fault::DiskFull { after_bytes }, 1)
+            }
+            4 => {
+                let on = self.pick(&[WriteAt, ReadAt, Allocate, CreateNew, Open, RemoveFile]);
+                (on.unwrap_or(WriteAt), Fault::IoError { after_bytes }, 1)
+            }
+            5 | 6 => {
+                let modes =
+                    [SyncFailure::KeptClean, SyncFailure::Reverted, SyncFailure::ReportedOnce];
+                let mode = self.pick(&modes).unwrap_or(SyncFailure::KeptClean);
+                let on = if self.random.random_bool(0.8) { SyncData } else { SyncDir };
+                (on, Fault::FailedSync(mode), 1)
+            }
+            7 => {
+                let on = self.pick(&[WriteAt, SyncData, ReadAt]).unwrap_or(WriteAt);
+                (on, Fault::Stall(self.random.random_range(1..400_000)), 1)
+            }
+            _ => (self.pick(&[CreateNew, Open]).unwrap_or(Open), Fault::TooManyOpenFiles, 1),
+        };
+        let file = if matches!(on, SyncDir | CreateDir) { "*" } else { file };
+        self.strike(during, on, file, fault, times);
+    }
+
+    /// One fault that strikes an operation and must be noticed.
+    fn to_be_detected(&mut self) {
+        let during = self.some_step();
+        let file = self.pick(&FILES).unwrap_or("*");
+        match self.random.random_range(0..4) {
+            0 => {
+                let position = self.random.random_range(0..6) * 1024;
+                let fault = Fault::MisdirectedWrite { path: None, position };
+                self.strike(during, OpKind::WriteAt, file, fault, 1);
+            }
+            _ => {
+                let lies = [LyingSync::Lost, LyingSync::Delayed, LyingSync::ErrorAtNext];
+                let lie = self.pick(&lies).unwrap_or(LyingSync::Lost);
+                self.strike(during, OpKind::SyncData, file, Fault::LyingSync(lie), 1);
+            }
+        }
+    }
+
+    fn spot(&mut self) -> Spot {
+        Spot::Permille(self.random.random_range(0..1000))
+    }
+
+    /// Harm to something that the log can do without.
+    fn harm_to_derived(&mut self) -> HarmAt {
+        let files = ["topics/*.idx", "topics/*/hashes", "manifest.a", "manifest.b"];
+        let file = self.pick(&files).unwrap_or("topics/*.idx").to_owned();
+        let seed = self.random.random();
+        let harm = match self.random.random_range(0..6) {
+            0 => Harm::Cut { at: self.spot() },
+            1 => Harm::Garbage { at: self.spot(), bytes: 64, seed },
+            2 => Harm::Zero { at: Spot::Byte(0), bytes: 512 },
+            3 => Harm::FlipBit { at: self.spot(), bit: 3 },
+            4 => Harm::Cut { at: Spot::Byte(0) },
+            _ => Harm::Delete,
+        };
+        HarmAt { file, nth: self.random.random_range(0..4), harm }
+    }
+
+    /// Harm to what the log cannot do without.
+    fn harm_to_primary(&mut self) -> Vec<HarmAt> {
+        let files = ["topics/*.log", "topics/*.log", "topics/*.log", "journal/*"];
+        let file = self.pick(&files).unwrap_or("topics/*.log").to_owned();
+        let seed = self.random.random();
+        let harm = match self.random.random_range(0..12) {
+            0 | 1 => Harm::FlipBit { at: self.spot(), bit: 5 },
+            2 => Harm::Zero { at: self.spot(), bytes: 512 },
+            3 => Harm::Unreadable { at: self.spot(), bytes: 512 },
+            4 => Harm::Garbage { at: self.spot(), bytes: 300, seed },
+            5 => Harm::Cut { at: self.spot() },
+            6 => Harm::Hole { at: self.spot(), bytes: 700 },
+            7 => Harm::Delete,
+            8 => Harm::Duplicate { over: file.clone() },
+            9 => Harm::Swap { with: file.clone() },
+            10 => Harm::HostileField { at: self.spot(), bytes: 8 },
+            _ => {
+                let harm = Harm::Garbage { at: Spot::Byte(0), bytes: 600, seed };
+                let slot =
+                    |file: &str| HarmAt { file: file.to_owned(), nth: 0, harm: harm.clone() };
+                return vec![slot("manifest.a"), slot("manifest.b")];
+            }
+        };
+        vec![HarmAt { file, nth: self.random.random_range(0..4), harm }]
+    }
+}
+
+/// Draws the strikes, and puts the nemesis's own steps among those of the clients.
+pub(super) fn draw(plan: &mut Plan, steps: &mut Vec<Step>) -> Vec<Strike> {
+    let random = plan.stream("faults");
+    let ids = steps.iter().map(|step| step.id).collect();
+    let mut maker = Maker { plan, random, strikes: Vec::new(), steps: ids };
+    let mut own: Vec<(usize, Action)> = Vec::new();
+    // Crashes, most of them at an operation.
+    for _ in 0..maker.random.random_range(3..7) {
+        let during = maker.some_step();
+        let id = maker.crash(during, 12);
+        maker.crash_in_recovery(id);
+    }
+    if maker.random.random_bool(0.7) {
+        for _ in 0..maker.random.random_range(1..5) {
+            maker.recoverable();
+        }
+    }
+    // The lock is somebody else's when the log is opened again.
+    if maker.random.random_bool(0.1) {
+        let crash = maker.strikes.first().map(|strike| strike.id);
+        if let Some(id) = crash {
+            maker.strike(During::RecoveryFrom(id), OpKind::TryLock, "*", Fault::LockHeld, 1);
+        }
+    }
+    // Reads that are wrong once are to be noticed and made good.
+    if maker.random.random_bool(0.2) {
+        let during = maker.some_step();
+        let bit = maker.random.random_range(0..4096);
+        maker.strike(during, OpKind::ReadAt, "*", Fault::ReadWrongOnce { bit }, 1);
+    }
+    own_steps(&mut maker, steps.len(), &mut own);
+    if maker.plan.has_class_d && maker.plan.profile != Profile::Hostile {
+        class_d(&mut maker, steps.len(), &mut own);
+    } else if maker.plan.has_class_d && maker.random.random_bool(0.6) {
+        maker.to_be_detected();
+    }
+    let strikes = std::mem::take(&mut maker.strikes);
+    own.sort_by_key(|(at, _)| *at);
+    for (at, does) in own.into_iter().rev() {
+        let id = plan.id();
+        let by = "nemesis".to_owned();
+        steps.insert(at.min(steps.len()), Step { id, by, does });
+    }
+    strikes
+}
+
+/// Deaths between operations, a full disk, few handles, a clock that jumps.
+fn own_steps(maker: &mut Maker<'_>, len: usize, own: &mut Vec<(usize, Action)>) {
+    let len = len.max(2);
+    if maker.random.random_bool(0.5) {
+        let how = Stop::Death(maker.death());
+        let harm =
+            if maker.random.random_bool(0.5) { vec![maker.harm_to_derived()] } else { vec![] };
+        let restart = Restart { how, harm, retention_records: None };
+        own.push((maker.random.random_range(len / 2..len), Action::Restart(restart)));
+    }
+    if maker.random.random_bool(0.3) {
+        let harm = vec![maker.harm_to_derived()];
+        let restart = Restart { how: Stop::Close, harm, retention_records: None };
+        own.push((maker.random.random_range(0..len), Action::Restart(restart)));
+    }
+    if maker.random.random_bool(0.15) {
+        let from = maker.random.random_range(0..len);
+        let bytes = Some(maker.random.random_range(0..8) * 4096);
+        own.push((from, Action::DiskRoom { bytes }));
+        own.push((from + 12, Action::DiskRoom { bytes: None }));
+    }
+    if maker.random.random_bool(0.1) {
+        let from = maker.random.random_range(0..len);
+        let files = Some(maker.random.random_range(3..12));
+        own.push((from, Action::HandleLimit { files }));
+        own.push((from + 12, Action::HandleLimit { files: None }));
+    }
+    if maker.random.random_bool(0.2) {
+        let at = maker.random.random_range(0..len);
+        let ms = [-86_400_000, -5000, 3000, 86_400_000];
+        let ms = maker.pick(&ms).unwrap_or_default();
+        own.push((at, Action::ClockJump { ms }));
+        if maker.random.random_bool(0.3) {
+            own.push((at, Action::ClockSkew { rate_ppm: 500_000 }));
+        }
+    }
+}
+
+/// One thing that a disk must not do.
+fn class_d(maker: &mut Maker<'_>, len: usize, own: &mut Vec<(usize, Action)>) {
+    let len = len.max(2);
+    match maker.random.random_range(0..10) {
+        0..3 => maker.to_be_detected(),
+        3 => {
+            // Back to an older state, of one file or of all.
+            let from = maker.random.random_range(0..len);
+            own.push((from, Action::Remember));
+            let harm =
+                if maker.random.random_bool(0.5) { Harm::RollBackAll } else { Harm::RollBack };
+            let file = maker.pick(&["topics/*.log", "journal/*", "manifest.*", "topics/*/hashes"]);
+            let file = file.unwrap_or("journal/*").to_owned();
+            let harm = vec![HarmAt { file, nth: maker.random.random_range(0..3), harm }];
+            let how =
+                if maker.random.random_bool(0.5) { Stop::Close } else { Stop::Death(Death::Kill) };
+            let restart = Restart { how, harm, retention_records: None };
+            own.push((maker.random.random_range(from..=len), Action::Restart(restart)));
+        }
+        _ => {
+            let harm = maker.harm_to_primary();
+            let how = if maker.random.random_bool(0.5) {
+                Stop::Close
+            } else {
+                Stop::Death(maker.death())
+            };
+            let restart = Restart { how, harm, retention_records: None };
+            own.push((maker.random.random_range(len / 3..len), Action::Restart(restart)));
+        }
+    }
+}

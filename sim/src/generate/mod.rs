@@ -1,0 +1,87 @@
+//! Scenarios from seeds.
+//!
+//! Each seed draws its own subset and weights of operations, faults, profile and
+//! sizes ("swarm testing", Groce et al., ISSTA 2012): a rare thing is common in
+//! some seeds, and what would hide it is absent in some. Every concern has a
+//! random stream of its own, so that one fault less does not move the others.
+
+mod faults;
+mod steps;
+
+use crate::profile::Profile;
+use crate::random::{Stream, stream};
+use crate::scenario::{Expect, Scenario, Settings};
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+
+/// From what a seed may draw.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Options {
+    /// About how many operations the clients do.
+    pub ops: u32,
+    /// The profile; each seed draws one if it is not said.
+    pub profile: Option<Profile>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { ops: 100, profile: None }
+    }
+}
+
+/// What a seed has decided before it draws anything in particular.
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) ops: u32,
+    pub(crate) profile: Profile,
+    /// Faults that a disk must not have, and that the log has to notice.
+    pub(crate) has_class_d: bool,
+    /// The next free number.
+    next_id: u32,
+}
+
+impl Plan {
+    pub(crate) fn id(&mut self) -> u32 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    pub(crate) fn stream(&self, concern: &str) -> Stream {
+        stream(self.seed, concern)
+    }
+}
+
+/// The scenario of a seed.
+pub fn scenario(seed: u64, options: &Options) -> Scenario {
+    let mut random = stream(seed, "plan");
+    let drawn = Profile::ALL[random.random_range(0..Profile::ALL.len())];
+    let profile = options.profile.unwrap_or(drawn);
+    let has_class_d = profile == Profile::Hostile || random.random_bool(0.3);
+    let mut plan = Plan { seed, ops: options.ops, profile, has_class_d, next_id: 0 };
+    let settings = settings(&plan);
+    let mut steps = steps::draw(&mut plan);
+    let strikes = faults::draw(&mut plan, &mut steps);
+    let about = format!("Seed {seed}, {profile} profile.");
+    Scenario { about, settings, expect: Expect::default(), steps, strikes }
+}
+
+fn settings(plan: &Plan) -> Settings {
+    let mut random = plan.stream("settings");
+    let mut pick = |choices: &[u64]| choices[random.random_range(0..choices.len())];
+    let journal_initial_bytes = pick(&[8192, 8192, 16384]);
+    let defaults = Settings {
+        segment_bytes: pick(&[512, 2048, 2048, 8192, 65536]),
+        index_interval_bytes: pick(&[1, 64, 64, 1024]),
+        journal_initial_bytes,
+        journal_max_bytes: journal_initial_bytes * pick(&[1, 2, 4]),
+        max_open_files: usize::try_from(pick(&[4, 8, 8, 64])).unwrap_or(8),
+        max_poll_bytes: pick(&[200, 1 << 20, 1 << 20, 1 << 20]),
+        reader_every: pick(&[0, 3, 7, 20]),
+        retention_records: pick(&[0, 0, 0, 5, 20]),
+        // What was lost of the journal can be told only where values stand as they are.
+        lz4: pick(&[0, 1]) == 1 && !plan.has_class_d,
+        entropy_seed: plan.seed,
+        profile: plan.profile,
+    };
+    defaults
+}

@@ -1,0 +1,154 @@
+//! Harm done to the disk while nobody runs.
+
+use super::paths::{LOG, matching};
+use crate::client::errors::place_of_path;
+use crate::client::names::value_of;
+use crate::disk::{Damage, Image, SimDisk};
+use crate::fault::FaultKind;
+use crate::scenario::{Harm, HarmAt, Spot};
+use merkql_jepsen::history::{Damage as DamageNote, FaultClass, Key, SpanMap};
+use std::path::Path;
+
+/// What is to be written down about harm that was done.
+pub(crate) struct Done {
+    pub(crate) note: DamageNote,
+    /// It may have touched the journal, or all of the log.
+    pub(crate) is_whole_log: bool,
+    /// Bytes cannot be read.
+    pub(crate) is_unreadable: bool,
+    /// The whole disk is what it was.
+    pub(crate) is_rolled_back: bool,
+}
+
+/// Whether a file can be derived from others.
+fn is_derived(file: &str) -> bool {
+    file.ends_with(".idx") || file.ends_with("/hashes")
+}
+
+/// Does harm. Returns nothing if the file that it is meant for is not there.
+pub(crate) fn do_harm(
+    disk: &SimDisk,
+    image: Option<&Image>,
+    at: &HarmAt,
+    number: u64,
+    slots_harmed: usize,
+) -> Option<Done> {
+    if at.harm == Harm::RollBackAll {
+        disk.roll_back(image?);
+        let note = note(number, FaultClass::Detected, None);
+        return Some(Done { note, is_whole_log: true, is_unreadable: false, is_rolled_back: true });
+    }
+    let files = matching(disk, &at.file);
+    let path = files.get(usize::try_from(at.nth).ok()? % files.len().max(1))?.clone();
+    let other = other_file(disk, &at.harm, &path);
+    let is_slot = path.contains("/manifest.");
+    // One of two slots is a copy of the other.
+    let recoverable = is_derived(&path) || is_slot && slots_harmed == 1;
+    match (&at.harm, other.as_ref()) {
+        (Harm::RollBack, _) => {
+            disk.roll_back_file(image?, &path).ok()?;
+        }
+        (harm, other) => {
+            let content = disk.content(&path).ok()?;
+            let damage = damage_of(harm, &content, other)?;
+            let kind = kind_of(harm, &damage, &path, recoverable);
+            disk.damage_as(&path, &damage, kind).ok()?;
+        }
+    }
+    let key = |path: &str| -> Option<Key> {
+        let (topic, partition) = place_of_path(Path::new(path))?;
+        Some(crate::client::names::key_of(&topic, partition))
+    };
+    let keys: Option<SpanMap> = [Some(&path), other.as_ref()]
+        .into_iter()
+        .flatten()
+        .map(|p| Some((key(p)?, Vec::new())))
+        .collect();
+    let class = if recoverable { FaultClass::Recoverable } else { FaultClass::Detected };
+    let is_unreadable = matches!(at.harm, Harm::Unreadable { .. });
+    let is_whole_log = keys.is_none();
+    Some(Done {
+        note: note(number, class, keys),
+        is_whole_log,
+        is_unreadable,
+        is_rolled_back: false,
+    })
+}
+
+fn note(id: u64, class: FaultClass, spans: Option<SpanMap>) -> DamageNote {
+    DamageNote { id, class, spans, rest: Vec::new() }
+}
+
+/// The other file that harm concerns.
+fn other_file(disk: &SimDisk, harm: &Harm, path: &str) -> Option<String> {
+    let (Harm::Duplicate { over: pattern } | Harm::Swap { with: pattern }) = harm else {
+        return None;
+    };
+    matching(disk, pattern).into_iter().find(|other| other != path)
+}
+
+fn damage_of(harm: &Harm, content: &[u8], other: Option<&String>) -> Option<Damage> {
+    let range = |at: &Spot, bytes: u64| {
+        let from = position(at, content)?;
+        Some((from, from + bytes))
+    };
+    Some(match harm {
+        Harm::FlipBit { at, bit } => {
+            Damage::FlipBit { position: position(at, content)?, bit: *bit }
+        }
+        Harm::Zero { at, bytes } => Damage::Zero { range: range(at, *bytes)? },
+        Harm::Hole { at, bytes } => Damage::Hole { range: range(at, *bytes)? },
+        Harm::Garbage { at, bytes, seed } => {
+            Damage::Garbage { range: range(at, *bytes)?, seed: *seed }
+        }
+        Harm::Unreadable { at, bytes } => Damage::Unreadable { range: range(at, *bytes)? },
+        Harm::Cut { at } => Damage::Cut { len: position(at, content)? },
+        Harm::HostileField { at, bytes } => {
+            let position = position(at, content)?;
+            let room = (content.len() as u64).saturating_sub(position);
+            let len = usize::try_from((*bytes).min(room)).ok()?;
+            let bytes = vec![0xFF; len];
+            Damage::Overwrite { position, bytes, kind: FaultKind::HostileField }
+        }
+        Harm::Delete => Damage::Delete,
+        Harm::Duplicate { .. } => Damage::Duplicate { to: other?.clone() },
+        Harm::Swap { .. } => Damage::Swap { with: other?.clone() },
+        Harm::RollBack | Harm::RollBackAll => return None,
+    })
+}
+
+/// Under which kind of the catalogue the harm counts.
+fn kind_of(harm: &Harm, damage: &Damage, path: &str, recoverable: bool) -> FaultKind {
+    let is_journal = path.starts_with(&format!("{LOG}journal/"));
+    let is_slot = path.contains("/manifest.");
+    let is_rot = matches!(
+        harm,
+        Harm::FlipBit { .. } | Harm::Zero { .. } | Harm::Unreadable { .. } | Harm::Garbage { .. }
+    );
+    if recoverable {
+        FaultKind::DerivedFileBad
+    } else if is_rot && (is_journal || is_slot) {
+        FaultKind::PrimaryDamaged
+    } else if matches!(harm, Harm::Garbage { .. }) {
+        FaultKind::ZeroedSector
+    } else {
+        damage.kind()
+    }
+}
+
+/// Where in a file a spot is.
+fn position(at: &Spot, content: &[u8]) -> Option<u64> {
+    let len = content.len() as u64;
+    Some(match at {
+        Spot::Byte(byte) => *byte,
+        Spot::End(before) => len.saturating_sub(*before),
+        Spot::Permille(permille) => len.saturating_mul(*permille) / 1000,
+        Spot::Value(tag) => {
+            let (step, place) = tag.split_once('.')?;
+            // The tag and its colon: what follows depends on the length alone.
+            let start = value_of(step.parse().ok()?, place.parse().ok()?, 0);
+            let found = content.windows(start.len()).position(|at| at == start.as_bytes());
+            found? as u64
+        }
+    })
+}
