@@ -14,6 +14,7 @@ mod fields;
 mod lexer;
 mod parser;
 mod sink;
+mod steps;
 mod values;
 
 use std::io::{self, BufRead, Write};
