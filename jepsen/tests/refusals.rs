@@ -156,6 +156,69 @@ fn what_the_nemesis_does_under_a_known_name_may_have_any_value() {
 }
 
 #[test]
+fn a_key_stands_only_once_in_a_map() {
+    let start = r#"{"process":0,"type":"ok","f":"#;
+    let cases = [
+        (r#""poll","type":"ok"}"#, 37, "type"),
+        (r#""poll","x":1,"y":2,"x":1}"#, 49, ":x"),
+        (r#""poll","value":[["poll",{"1":[],"2":[],"1":[]}]]}"#, 69, "1"),
+        (r##""seek","value":{"1":5,"#edn 1":6}}"##, 52, "1"),
+        (r#""x","value":[{"a":{"b":1,"b":1}}]}"#, 55, "b"),
+    ];
+    for (rest, column, key) in cases {
+        let expected =
+            format!("line 2, column {column}: expected each key once in a map, found {key} again");
+        let error = refused(
+            &format!("{{\"process\":0,\"type\":\"ok\",\"f\":\"poll\"}}\n{start}{rest}"),
+            Format::JsonLines,
+        );
+        assert_eq!(error.replace('"', ""), expected, "{rest}");
+    }
+    for (text, column) in [
+        ("{:process 0 :type :ok :f :poll :f :poll}", 32),
+        ("{:process 0 :type :ok :f :x :value #{{:a 1 :a 2}}}", 44),
+        ("{:process 0 :type :ok :f :x \"y\" 1 \"y\" 1}", 35),
+        ("{:process 0 :type :ok :f :poll :value [[:poll {1 [] \"1\" []}]]}", 53),
+    ] {
+        let error = refused(text, Format::Edn);
+        let place = format!("line 1, column {column}: expected each key once in a map, found ");
+        assert!(error.starts_with(&place), "{text}\n{error}");
+    }
+    // A keyword and a string name the same field of a value.
+    let error =
+        refused("{:process 0 :type :ok :f :healed :value {:damage 1 \"damage\" 2}}", Format::Edn);
+    assert_eq!(
+        error,
+        "line 1, column 41: expected each field once in the value of healed, found `damage` twice"
+    );
+}
+
+#[test]
+fn a_byte_order_mark_at_the_start_counts_for_nothing() {
+    let marked = "\u{feff}{\"process\":0,\"type\":\"ok\",\"f\":\"poll\"}";
+    assert_eq!(Format::from_content(marked.as_bytes()), Format::JsonLines);
+    assert_eq!(json(marked), json(&marked.replace('\u{feff}', "")));
+    let marked = "\u{feff}{:process 0 :type :ok :f :poll}";
+    assert_eq!(Format::from_content(marked.as_bytes()), Format::Edn);
+    assert_eq!(edn(marked), edn(&marked.replace('\u{feff}', "")));
+    assert!(refused("\u{feff}{\"x\":nope}", Format::JsonLines).starts_with("line 1, column 6:"));
+}
+
+#[test]
+fn json_that_is_not_one_operation_a_line_is_told_so() {
+    let list = r#"[{"process":0,"type":"ok","f":"poll"}]"#;
+    assert_eq!(Format::from_content(list.as_bytes()), Format::JsonLines);
+    assert_eq!(Format::from_content(b"[\n  {\n    \"process\": 0"), Format::JsonLines);
+    let expected = "line 1, column 1: expected one operation a line, each a map, found a list";
+    assert_eq!(refused(list, Format::JsonLines), expected);
+    let error = refused("{\n  \"process\": 0,\n  \"type\": \"ok\"\n}\n", Format::JsonLines);
+    assert!(
+        error.starts_with("line 1, column 2: expected the whole operation on one line"),
+        "{error}"
+    );
+}
+
+#[test]
 fn bytes_that_are_not_text_are_an_error_with_its_place() {
     let bytes = b"{\"process\":0,\"type\":\"ok\",\"f\":\"poll\"}\n{\"x\":\"\xff\"}";
     let error = History::read(&bytes[..], Format::JsonLines).expect_err("not UTF-8").to_string();

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::error::Misfit;
 use super::fields::{Fields, Shape, keys, offsets};
 use super::lexer::Token;
-use super::parser::{Field, Parser};
+use super::parser::{Field, Parser, each_once, repeated};
 use super::steps::micro_ops;
 use super::values;
 use crate::history::{
@@ -34,7 +34,14 @@ struct Draft<'t> {
     value_at: Option<usize>,
     action: Option<Action>,
     attachments: Attachments,
+    /// Which of an operation's own fields it has had so far, a bit each.
+    had: u8,
+    /// The names of its other fields, with their places.
+    others: Vec<(Datum, usize)>,
 }
+
+/// The fields of which each operation has at most one, and which need no list to say so.
+const OWN_FIELDS: [&str; 6] = ["index", "time", "process", "type", "f", "value"];
 
 /// Reads one operation: a map, in EDN perhaps a tagged one.
 pub(crate) fn operation(parser: &mut Parser<'_>) -> Result<Decoded, Misfit> {
@@ -43,18 +50,39 @@ pub(crate) fn operation(parser: &mut Parser<'_>) -> Result<Decoded, Misfit> {
         parser.token()?;
     }
     let mut draft = Draft::default();
-    parser.map("an operation, which is a map", |parser| match parser.field()? {
-        Field::Named(name) => draft.field(parser, &name),
-        Field::Other(key) => {
-            parser.colon()?;
-            draft.attachments.rest.push((key, parser.datum()?));
-            Ok(())
+    parser.map("an operation, which is a map", |parser| {
+        let at = parser.position();
+        match parser.field()? {
+            Field::Named(name) => {
+                draft.meet(&name, at)?;
+                draft.field(parser, &name)
+            }
+            Field::Other(key) => {
+                parser.colon()?;
+                draft.others.push((key.clone(), at));
+                draft.attachments.rest.push((key, parser.datum()?));
+                Ok(())
+            }
         }
     })?;
     draft.finish(parser, start)
 }
 
 impl<'t> Draft<'t> {
+    /// Fails if the operation has had the field, or will at its end.
+    fn meet(&mut self, name: &str, at: usize) -> Result<(), Misfit> {
+        let Some(own) = OWN_FIELDS.iter().position(|own| *own == name) else {
+            self.others.push((Datum::keyword(name), at));
+            return Ok(());
+        };
+        let bit = 1 << own;
+        if self.had & bit != 0 {
+            return Err(repeated(name, at));
+        }
+        self.had |= bit;
+        Ok(())
+    }
+
     fn field(&mut self, parser: &mut Parser<'t>, name: &str) -> Result<(), Misfit> {
         parser.colon()?;
         let at = parser.position();
@@ -88,6 +116,7 @@ impl<'t> Draft<'t> {
     }
 
     fn finish(mut self, parser: &mut Parser<'_>, start: usize) -> Result<Decoded, Misfit> {
+        each_once(self.others.iter().map(|(name, at)| (name, *at)))?;
         let missing =
             |field: &str| Misfit::new(start, format!("an operation with a field `{field}`"));
         let function = self.function.ok_or_else(|| missing("f"))?;

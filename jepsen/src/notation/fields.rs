@@ -14,10 +14,22 @@ pub(crate) struct Fields {
 }
 
 impl Fields {
-    /// The fields of `datum`, the value of function `of`; none for nil.
+    /// The fields of `datum`, the value of function `of`; none for nil. A string and a keyword may name the same field.
     pub(crate) fn of(of: &'static str, datum: Datum) -> Shape<Self> {
         match datum {
-            Datum::Map(entries) => Ok(Self { of, entries: entries.into_vec() }),
+            Datum::Map(entries) => {
+                let mut names: Vec<&str> =
+                    entries.iter().filter_map(|(name, _)| name.name()).collect();
+                names.sort_unstable();
+                let twice =
+                    names.iter().zip(names.iter().skip(1)).find(|(name, next)| name == next);
+                if let Some((name, _)) = twice {
+                    return Err(format!(
+                        "each field once in the value of {of}, found `{name}` twice"
+                    ));
+                }
+                Ok(Self { of, entries: entries.into_vec() })
+            }
             Datum::Nil => Ok(Self { of, entries: Vec::new() }),
             other => Err(format!("a map as the value of {of}, found {other}")),
         }

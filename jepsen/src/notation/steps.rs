@@ -2,7 +2,7 @@
 
 use super::error::Misfit;
 use super::lexer::Token;
-use super::parser::Parser;
+use super::parser::{Parser, each_once};
 use crate::history::{Datum, Key, MicroOp, Polled, PolledMap};
 
 /// Reads the steps of an operation; none for nil.
@@ -87,10 +87,11 @@ fn polled_keys(parser: &mut Parser<'_>) -> Result<Option<PolledMap>, Misfit> {
         parser.token()?;
         return Ok(None);
     }
-    let mut keys = Vec::with_capacity(1);
+    let (mut keys, mut places) = (Vec::with_capacity(1), Vec::with_capacity(1));
     // Collected here first, so that each key's records take no more room than they need.
     let mut records = Vec::new();
     parser.map("a map of keys to lists of [offset value]", |parser| {
+        places.push(parser.position());
         let key = Key::new(parser.map_key()?);
         parser.colon()?;
         parser.list("a list of [offset value]", |parser| {
@@ -102,6 +103,7 @@ fn polled_keys(parser: &mut Parser<'_>) -> Result<Option<PolledMap>, Misfit> {
         keys.push((key, exact));
         Ok(())
     })?;
+    each_once(keys.iter().map(|(key, _)| key).zip(places))?;
     keys.shrink_to_fit();
     Ok(Some(keys))
 }
