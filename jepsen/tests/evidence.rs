@@ -89,28 +89,25 @@ fn a_tail_that_no_log_could_miss_is_excused_under_its_own_name() {
 
 #[test]
 fn an_offset_is_reused_however_often_and_by_whomever_its_records_are_seen() {
-    let polled = |record: &str| {
-        format!("{{:process 1 :type :fail :f :poll :value [[:poll {{1 [[0 {record}]]}}]]}}")
-    };
-    let story = |records: &[&str]| -> String {
+    let judge = |records: &[&str]| {
         let step = |record: &&str| match *record {
             "crash" => "{:process :nemesis :type :info :f :crash}".to_owned(),
             "tail" => {
                 "{:process :nemesis :type :info :f :undecidable-tail :value {1 0}}".to_owned()
             }
-            record => polled(record),
+            seen => {
+                format!("{{:process 1 :type :fail :f :poll :value [[:poll {{1 [[0 {seen}]]}}]]}}")
+            }
         };
-        records.iter().map(step).collect::<Vec<_>>().join("\n")
+        verdict(&records.iter().map(step).collect::<String>())
     };
-    let judge = |records: &[&str]| verdict(&story(records));
     for reused in [
         ["a", "crash", "c", "a", "c"],
         ["a", "b", "crash", "c", "b"],
         ["a", "crash", "a", "b", "a"],
         ["a", "crash", "tail", "c", "a"],
     ] {
-        let verdict = judge(&reused);
-        assert_eq!(verdict.of(Name::OffsetReuse).len(), 1, "{reused:?}");
+        assert_eq!(judge(&reused).of(Name::OffsetReuse).len(), 1, "{reused:?}");
     }
     for conflict in [
         &["a", "b", "crash", "a", "b"][..],
