@@ -74,7 +74,7 @@ const CHECKERS: &[Checker] = &[
     Checker { finds: &[Name::Panic], run: panic::check },
 ];
 
-/// Judges a history by all checkers.
+/// Judges a history by all checkers. One that has nothing to judge has no anomaly either, and [`Verdict::judged`] tells.
 pub fn check(history: &History) -> Verdict {
     check_only(history, Name::ALL)
 }
