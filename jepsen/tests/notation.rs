@@ -129,6 +129,22 @@ fn whatever_clojure_prints_in_a_field_that_nobody_reads_is_understood() {
 }
 
 #[test]
+fn the_fields_of_values_keep_their_names_in_both_notations() {
+    for line in [
+        r#"{"index":0,"process":0,"type":"ok","f":"commit","value":{"group":"g","offsets":{"1":2}}}"#,
+        r#"{"index":0,"process":0,"type":"ok","f":"open","value":{"dense_offsets":true,"mine":5}}"#,
+        r#"{"index":0,"process":0,"type":"ok","f":"root","value":{"key":1}}"#,
+        r#"{"index":0,"process":0,"type":"info","f":"poll","value":[],"commits":{"group":"g","offsets":{}},"rebalance-log":[{"keys":[1]}]}"#,
+    ] {
+        assert_eq!(written(&json(line), Format::JsonLines).trim_end(), line);
+        let in_edn = written(&json(line), Format::Edn);
+        assert_eq!(written(&edn(&in_edn), Format::JsonLines).trim_end(), line, "{in_edn}");
+    }
+    let in_edn = "{:index 0 :process 0 :type :ok :f :faults-end :value {:bound_ns 5}}\n";
+    assert_eq!(written(&edn(in_edn), Format::Edn), in_edn);
+}
+
+#[test]
 fn strings_that_look_like_other_things_survive_conversion() {
     for value in [
         r#"":x""#,

@@ -1,5 +1,6 @@
 //! Taking a map's fields apart, and putting them together again.
 
+use super::lexer::Notation;
 use crate::history::{Datum, Key, OffsetMap, Rest, Span, SpanMap};
 use crate::merkle::Hash;
 
@@ -85,12 +86,24 @@ impl Fields {
 }
 
 /// Puts a value together, field by field.
-#[derive(Debug, Default)]
-pub(crate) struct MapBuilder(Vec<(Datum, Datum)>);
+#[derive(Debug)]
+pub(crate) struct MapBuilder {
+    notation: Notation,
+    entries: Vec<(Datum, Datum)>,
+}
 
 impl MapBuilder {
+    pub(crate) fn new(notation: Notation) -> Self {
+        Self { notation, entries: Vec::new() }
+    }
+
+    /// A field is named by a keyword in EDN and by a plain string in JSON, as the notations' users write it.
     pub(crate) fn field(mut self, name: &str, value: Datum) -> Self {
-        self.0.push((Datum::keyword(name), value));
+        let name = match self.notation {
+            Notation::Json => Datum::str(name),
+            Notation::Edn => Datum::keyword(name),
+        };
+        self.entries.push((name, value));
         self
     }
 
@@ -108,8 +121,8 @@ impl MapBuilder {
     }
 
     pub(crate) fn finish(mut self, rest: &Rest) -> Datum {
-        self.0.extend(rest.iter().cloned());
-        Datum::map(self.0)
+        self.entries.extend(rest.iter().cloned());
+        Datum::map(self.entries)
     }
 }
 
