@@ -153,6 +153,30 @@ fn a_history_in_which_nothing_can_be_judged_is_no_valid_one() {
 }
 
 #[test]
+fn what_no_checker_knows_is_named_so_that_a_slip_shows() {
+    let poll = r#"{"process":0,"type":"ok","f":"poll","value":[["poll",{}]]}"#;
+    let of = |function: &str| {
+        format!(r#"{{"process":"nemesis","type":"info","f":"{function}","value":"all"}}"#)
+    };
+    let ignored = [of("kill"), of("compact"), of("kill")].join("\n");
+    let (_folder, history) = file("history.jsonl", format!("{poll}\n{ignored}\n"));
+    let output = run(&["check", path(&history)]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        text(&output.stdout),
+        "ignored: compact (1), kill (2)\nvalid: 4 operations, no anomaly\n"
+    );
+    let (_folder, history) = file("history.jsonl", ignored);
+    let error = text(&run(&["check", path(&history)]).stderr);
+    assert!(error.contains("no checker knows its compact (1), kill (2)"), "{error}");
+    let (_folder, history) = file(
+        "history.jsonl",
+        (0..20).map(|at| of(&format!("f{at:02}")) + "\n").collect::<String>() + poll,
+    );
+    assert!(text(&run(&["check", path(&history)]).stdout).contains("f07 (1), …\n"));
+}
+
+#[test]
 fn the_notation_is_known_by_extension_then_by_content_and_can_be_said() {
     let edn = "{:process 0, :type :ok, :f :poll, :value [[:poll {}]]}\n";
     let (_folder, unnamed) = file("history", edn);

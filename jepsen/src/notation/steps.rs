@@ -38,7 +38,12 @@ fn micro_op(parser: &mut Parser<'_>) -> Result<MicroOp, Misfit> {
             (Some(Head::Send), None, ..) => key = Some(Key::new(parser.datum()?)),
             (Some(Head::Send), Some(_), None, _) => sent = Some(sent_value(parser.datum()?)),
             (Some(Head::Poll), _, _, None) => polled = polled_keys(parser)?,
-            _ => return Err(Misfit::new(at, "the end of the micro-operation")),
+            _ => {
+                return Err(Misfit::new(
+                    at,
+                    "the end of the micro-operation, [send key value] or [send key [offset value]]",
+                ));
+            }
         }
         Ok(())
     })?;

@@ -17,7 +17,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<bool, CommandError> {
     if verdict.judged_nothing() {
         return Err(CommandError::Nothing {
             path: args.file.clone(),
-            operations: verdict.operations,
+            lacking: report::lacking(&history),
         });
     }
     let failed = |path: &str| {

@@ -24,22 +24,10 @@ const UNREADABLE: u8 = 2;
 enum CommandError {
     #[error("{path}: {error}")]
     Read { path: String, error: ReadError },
-    #[error("{path}: nothing to judge: {}", none_of(*operations))]
-    Nothing { path: String, operations: usize },
+    #[error("{path}: nothing to judge: {lacking}")]
+    Nothing { path: String, lacking: String },
     #[error("{path}: {error}")]
     Write { path: String, error: io::Error },
-}
-
-/// What a history lacks that has so many operations, and none that is judged.
-fn none_of(operations: usize) -> String {
-    let none = match operations {
-        0 => return "it has no operation".into(),
-        1 => "its only operation is none".into(),
-        count => format!("none of its {count} operations is one"),
-    };
-    format!(
-        "{none} that a checker could find wrong, such as the answer to a client's send or poll, or a proof"
-    )
 }
 
 fn main() -> ExitCode {
