@@ -67,8 +67,11 @@ impl Serialize for AsJson<'_> {
 /// What was found in a history.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// How many operations were judged.
+    /// How many operations the history has.
     pub operations: usize,
+    /// How many of them a checker can find anything wrong with: without any, a verdict without anomalies says nothing. Calls that
+    /// were never answered and what the nemesis does don't count, nor do functions that no checker knows.
+    pub judged: usize,
     /// The anomalies, by name.
     pub anomalies: BTreeMap<Name, Vec<Witness>>,
     /// How often something looked like an anomaly and was excused, by the anomaly's name or [`UNDECIDABLE_TAIL`].
@@ -76,7 +79,12 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Whether the history has no anomaly.
+    /// Whether nothing was found because there was nothing to look at. The command calls such a history neither valid nor invalid.
+    pub fn judged_nothing(&self) -> bool {
+        self.judged == 0 && self.anomalies.is_empty()
+    }
+
+    /// Whether the history has no anomaly. It may be that nothing in it could have one: see [`Self::judged_nothing`].
     pub fn is_valid(&self) -> bool {
         self.anomalies.is_empty()
     }
@@ -97,7 +105,7 @@ impl Verdict {
     }
 }
 
-/// `{"valid", "operations", "anomalies": {NAME: [witness, …]}, "excused": {NAME: n}}`
+/// `{"valid", "operations", "judged", "anomalies": {NAME: [witness, …]}, "excused": {NAME: n}}`
 impl Serialize for Verdict {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let anomalies: BTreeMap<&str, &[Witness]> = self
@@ -105,9 +113,10 @@ impl Serialize for Verdict {
             .iter()
             .map(|(name, witnesses)| (name.as_str(), witnesses.as_slice()))
             .collect();
-        let mut map = serializer.serialize_map(Some(4))?;
+        let mut map = serializer.serialize_map(Some(5))?;
         map.serialize_entry("valid", &self.is_valid())?;
         map.serialize_entry("operations", &self.operations)?;
+        map.serialize_entry("judged", &self.judged)?;
         map.serialize_entry("anomalies", &anomalies)?;
         map.serialize_entry("excused", &self.excused)?;
         map.end()

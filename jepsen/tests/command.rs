@@ -72,7 +72,7 @@ fn the_verdict_in_json_has_its_promised_shape() {
         "key": 1, "offsets": [0, 0], "values": ["a", "a"], "operations": [7, 9],
     });
     let expected = json!({
-        "valid": false, "operations": 10, "excused": {},
+        "valid": false, "operations": 10, "judged": 4, "excused": {},
         "anomalies": {"unseen": [unseen], "nonmonotonic-poll": [backwards]},
     });
     assert_eq!(verdict, expected);
@@ -117,6 +117,63 @@ fn what_cannot_be_read_is_status_2_with_its_place() {
     let missing = run(&["check", "/no/such/history.jsonl"]);
     assert_eq!(missing.status.code(), Some(2));
     assert!(text(&missing.stderr).contains("/no/such/history.jsonl"));
+}
+
+#[test]
+fn a_history_in_which_nothing_can_be_judged_is_no_valid_one() {
+    let nemesis = r#"{"process":"nemesis","type":"info","f":"kill","value":null}"#;
+    let only_invoked = r#"{"process":0,"type":"invoke","f":"poll","value":[["poll"]]}"#;
+    for (content, said) in [
+        (String::new(), "nothing to judge: it has no operation"),
+        ("\n\n".to_owned(), "nothing to judge: it has no operation"),
+        (nemesis.to_owned(), "nothing to judge: its only operation is none"),
+        (
+            format!("{nemesis}\n{only_invoked}\n"),
+            "nothing to judge: none of its 2 operations is one",
+        ),
+    ] {
+        let (folder, history) = file("history.jsonl", &content);
+        let verdict = folder.path().join("verdict.json");
+        for more in [vec![], vec!["--json", "-"], vec!["--json", path(&verdict)]] {
+            let output = run(&[vec!["check", path(&history)], more].concat());
+            assert_eq!(output.status.code(), Some(2), "{content}");
+            assert!(text(&output.stderr).contains(said), "{}", text(&output.stderr));
+            assert_eq!(text(&output.stdout), "", "no verdict");
+        }
+        assert!(!verdict.exists(), "no verdict");
+    }
+    // A single answer is enough, and so is an anomaly.
+    for content in [
+        r#"{"process":0,"type":"fail","f":"send","value":[["send",1,"a"]]}"#,
+        r#"{"process":"nemesis","type":"info","f":"panic","value":"out of range"}"#,
+    ] {
+        let (_folder, history) = file("history.jsonl", content);
+        assert_ne!(run(&["check", path(&history)]).status.code(), Some(2), "{content}");
+    }
+}
+
+#[test]
+fn what_no_checker_knows_is_named_so_that_a_slip_shows() {
+    let poll = r#"{"process":0,"type":"ok","f":"poll","value":[["poll",{}]]}"#;
+    let of = |function: &str| {
+        format!(r#"{{"process":"nemesis","type":"info","f":"{function}","value":"all"}}"#)
+    };
+    let ignored = [of("kill"), of("compact"), of("kill")].join("\n");
+    let (_folder, history) = file("history.jsonl", format!("{poll}\n{ignored}\n"));
+    let output = run(&["check", path(&history)]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        text(&output.stdout),
+        "ignored: compact (1), kill (2)\nvalid: 4 operations, no anomaly\n"
+    );
+    let (_folder, history) = file("history.jsonl", ignored);
+    let error = text(&run(&["check", path(&history)]).stderr);
+    assert!(error.contains("no checker knows its compact (1), kill (2)"), "{error}");
+    let (_folder, history) = file(
+        "history.jsonl",
+        (0..20).map(|at| of(&format!("f{at:02}")) + "\n").collect::<String>() + poll,
+    );
+    assert!(text(&run(&["check", path(&history)]).stdout).contains("f07 (1), …\n"));
 }
 
 #[test]

@@ -88,6 +88,37 @@ fn a_tail_that_no_log_could_miss_is_excused_under_its_own_name() {
 }
 
 #[test]
+fn an_offset_is_reused_however_often_and_by_whomever_its_records_are_seen() {
+    let judge = |records: &[&str]| {
+        let step = |record: &&str| match *record {
+            "crash" => "{:process :nemesis :type :info :f :crash}".to_owned(),
+            "tail" => {
+                "{:process :nemesis :type :info :f :undecidable-tail :value {1 0}}".to_owned()
+            }
+            seen => {
+                format!("{{:process 1 :type :fail :f :poll :value [[:poll {{1 [[0 {seen}]]}}]]}}")
+            }
+        };
+        verdict(&records.iter().map(step).collect::<String>())
+    };
+    for reused in [
+        ["a", "crash", "c", "a", "c"],
+        ["a", "b", "crash", "c", "b"],
+        ["a", "crash", "a", "b", "a"],
+        ["a", "crash", "tail", "c", "a"],
+    ] {
+        assert_eq!(judge(&reused).of(Name::OffsetReuse).len(), 1, "{reused:?}");
+    }
+    for conflict in [["a", "b", "crash", "a", "b"], ["crash", "a", "b", "crash", "a"]] {
+        assert_eq!(judge(&conflict).names(), [Name::InconsistentOffsets], "{conflict:?}");
+    }
+    for excused in [&["a", "crash", "tail", "c"][..], &["a", "crash", "a", "tail", "crash", "c"]] {
+        let verdict = judge(excused);
+        assert!(verdict.is_valid() && verdict.excused[UNDECIDABLE_TAIL] > 0, "{excused:?}");
+    }
+}
+
+#[test]
 fn an_end_below_a_polled_record_proves_that_it_vanished() {
     let ended = |end: u64| {
         format!(

@@ -1,6 +1,6 @@
 //! Where the history says how far a log reached: full reads, and polls that came to a log's end.
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use super::effects::{Effects, KeyId, RecordId};
 use super::timeline::Timeline;
@@ -15,10 +15,18 @@ pub(crate) struct FullRead {
     pub(crate) ended: usize,
     /// The end offset that was reached.
     pub(crate) end: u64,
-    /// The offsets at which it read records.
-    pub(crate) offsets: FxHashSet<u64>,
-    /// The records that it read.
-    pub(crate) records: FxHashSet<RecordId>,
+    /// The end offset that the same reader had reached before, since the same assign.
+    pub(crate) end_before: u64,
+    /// Which of [`FullReads::met`] has what it read.
+    met: usize,
+}
+
+/// What a reader polled of a key since its assign. A reader that comes to the end more than once adds to it, so each record has the
+/// poll that met it first.
+#[derive(Debug, Default)]
+struct Met {
+    offsets: FxHashMap<u64, usize>,
+    records: FxHashMap<RecordId, usize>,
 }
 
 /// A log's end, as an operation saw it.
@@ -35,9 +43,18 @@ pub(crate) struct EndSeen {
 #[derive(Debug)]
 struct Reading {
     began: usize,
-    keys: FxHashSet<KeyId>,
-    /// What the process has polled since.
+    keys: FxHashMap<KeyId, Progress>,
+    /// What the process has polled since, as far as nobody has looked at it yet.
     polls: Vec<usize>,
+}
+
+/// How far a reader has come with a key.
+#[derive(Debug, Default)]
+struct Progress {
+    /// Which of [`FullReads::met`] has what it polled, once somebody asked.
+    met: Option<usize>,
+    /// The highest end that it reached.
+    end: u64,
 }
 
 /// All that is known about ends.
@@ -45,6 +62,7 @@ struct Reading {
 pub(crate) struct FullReads {
     pub(crate) reads: Vec<FullRead>,
     pub(crate) ends: Vec<EndSeen>,
+    met: Vec<Met>,
 }
 
 impl FullReads {
@@ -63,7 +81,12 @@ impl FullReads {
                             &operation.process,
                             Reading {
                                 began: timeline.start(position),
-                                keys: keys.iter().filter_map(|key| effects.key_id(key)).collect(),
+                                keys: keys
+                                    .iter()
+                                    .filter_map(|key| {
+                                        Some((effects.key_id(key)?, Progress::default()))
+                                    })
+                                    .collect(),
                                 polls: Vec::new(),
                             },
                         );
@@ -75,7 +98,7 @@ impl FullReads {
                     reading.remove(&operation.process);
                 }
                 (Action::FinalPolls(FinalPolls::Done(ends)), Kind::Ok) => {
-                    if let Some(reading) = reading.get(&operation.process) {
+                    if let Some(reading) = reading.get_mut(&operation.process) {
                         found.finish(effects, reading, position, ends);
                     }
                     found.note_ends(effects, (timeline.start(position), position), ends);
@@ -109,30 +132,52 @@ impl FullReads {
     fn finish(
         &mut self,
         effects: &Effects<'_>,
-        reading: &Reading,
+        reading: &mut Reading,
         ended: usize,
         ends: &[(Key, u64)],
     ) {
-        let mut read: FxHashMap<KeyId, (FxHashSet<u64>, FxHashSet<RecordId>)> =
-            FxHashMap::default();
-        for touch in reading.polls.iter().flat_map(|position| effects.reads(*position)) {
-            let (offsets, records) = read.entry(touch.key).or_default();
-            offsets.extend(touch.offset());
-            records.insert(touch.record);
+        for position in reading.polls.drain(..) {
+            for touch in effects.reads(position) {
+                let Some(progress) = reading.keys.get_mut(&touch.key) else { continue };
+                let met = self.met_by(progress);
+                let met = &mut self.met[met];
+                if let Some(offset) = touch.offset() {
+                    met.offsets.entry(offset).or_insert(position);
+                }
+                met.records.entry(touch.record).or_insert(position);
+            }
         }
         for (key, end) in ends {
-            let Some(key) = effects.key_id(key).filter(|key| reading.keys.contains(key)) else {
-                continue;
-            };
-            let (offsets, records) = read.remove(&key).unwrap_or_default();
-            self.reads.push(FullRead {
+            let Some(key) = effects.key_id(key) else { continue };
+            let Some(progress) = reading.keys.get_mut(&key) else { continue };
+            let read = FullRead {
                 key,
                 began: reading.began,
                 ended,
                 end: *end,
-                offsets,
-                records,
-            });
+                end_before: progress.end,
+                met: self.met_by(progress),
+            };
+            progress.end = progress.end.max(*end);
+            self.reads.push(read);
         }
+    }
+
+    /// Which of `met` has what the reader polled of the key.
+    fn met_by(&mut self, progress: &mut Progress) -> usize {
+        *progress.met.get_or_insert_with(|| {
+            self.met.push(Met::default());
+            self.met.len() - 1
+        })
+    }
+
+    /// Whether the full read returned the record.
+    pub(crate) fn returned(&self, read: &FullRead, record: RecordId) -> bool {
+        self.met[read.met].records.get(&record).is_some_and(|at| *at < read.ended)
+    }
+
+    /// Whether the full read returned anything at the offset.
+    pub(crate) fn returned_at(&self, read: &FullRead, offset: u64) -> bool {
+        self.met[read.met].offsets.get(&offset).is_some_and(|at| *at < read.ended)
     }
 }

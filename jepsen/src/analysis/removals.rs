@@ -3,8 +3,11 @@
 
 use std::cmp::Reverse;
 
+use rustc_hash::FxHashMap;
+
 use super::effects::{Effects, KeyId, RecordId};
 use super::logs::{Entry, Logs};
+use super::next_tree::NextTree;
 use super::timeline::Timeline;
 use crate::history::{Action, History, Key, Kind, Span};
 
@@ -35,8 +38,10 @@ struct UndecidableTail {
 #[derive(Debug, Default)]
 pub(crate) struct Removals {
     keys: Vec<KeyRemovals>,
+    /// Where anything at all may have been lost without a trace, in order.
     undecidable: Vec<usize>,
-    deleted: Vec<(Key, usize)>,
+    /// Where each key was deleted first.
+    deleted: FxHashMap<Key, usize>,
 }
 
 /// One call that let a range go, or named it as damaged.
@@ -66,11 +71,16 @@ struct KeyRemovals {
     since: Vec<(usize, usize)>,
     /// The ranges removed, merged and in order.
     ranges: Vec<Span>,
+    /// In order.
     tails: Vec<UndecidableTail>,
+    /// How much of the log each of the tails covers, so that one that reaches an offset is found without a walk.
+    tail_reaches: NextTree<u64>,
 }
 
 impl KeyRemovals {
     fn finish(&mut self, log: &[Entry]) {
+        self.tails.sort_by_key(|tail| tail.at);
+        self.tail_reaches = NextTree::new(self.tails.iter().map(|tail| reach(tail.from)));
         let ended = |call: &Call| call.ended.unwrap_or(usize::MAX);
         let mut by_end = self.calls.clone();
         by_end.sort_by_key(|call| Reverse(ended(call)));
@@ -96,12 +106,24 @@ impl KeyRemovals {
         call(&self.first).map(|first| first.since).or_else(later)
     }
 
+    /// The first tail behind a position that the offset belongs to, and where it was lost.
+    fn tail_with(&self, offset: u64, after: usize) -> Option<usize> {
+        let from = self.tails.partition_point(|tail| tail.at <= after);
+        let next = self.tail_reaches.next(from, reach(offset))?;
+        self.tails.get(next).map(|tail| tail.at)
+    }
+
     /// Since when a record may be missing of which nobody knows the offset: any call may have covered it.
     fn since_anywhere(&self, sent_from: Option<usize>) -> Option<usize> {
         let reaching =
             sent_from.map_or(0, |sent| self.since.partition_point(|(end, _)| *end <= sent));
         self.since.get(reaching).map(|(_, earliest)| *earliest)
     }
+}
+
+/// How many offsets there are behind one: a tail covers an offset if it has as many.
+fn reach(offset: u64) -> u64 {
+    u64::MAX - offset
 }
 
 impl Removals {
@@ -136,6 +158,7 @@ impl Removals {
         for (key, removed) in removals.keys.iter_mut().enumerate() {
             removed.finish(logs.log(KeyId::new(key)));
         }
+        removals.undecidable.sort_unstable();
         removals
     }
 
@@ -143,7 +166,8 @@ impl Removals {
         match action {
             Action::Delete(keys) => {
                 for key in keys {
-                    self.deleted.push((key.clone(), position));
+                    let first = self.deleted.entry(key.clone()).or_insert(position);
+                    *first = position.min(*first);
                 }
             }
             Action::UndecidableTail(tails) if kind != Kind::Invoke => {
@@ -179,8 +203,8 @@ impl Removals {
             return key.since_anywhere(sent_from).map(told);
         };
         let offset = logs.log(effects.record(record).key).get(index)?.offset;
-        let tail = key.tails.iter().find(|tail| tail.from <= offset && seen < tail.at)?;
-        Some(Removal { since: tail.at, reason: Reason::UndecidableTail })
+        let since = key.tail_with(offset, seen)?;
+        Some(Removal { since, reason: Reason::UndecidableTail })
     }
 
     /// Whether any record of the key may be missing at some time.
@@ -198,10 +222,8 @@ impl Removals {
 
     /// Whether what stood at the offset before a position may have been replaced by something else up to another position.
     pub(crate) fn undecidable(&self, key: KeyId, offset: u64, between: (usize, usize)) -> bool {
-        let within = |tail: &UndecidableTail| {
-            tail.from <= offset && between.0 < tail.at && tail.at < between.1
-        };
-        self.keys[key.number()].tails.iter().any(within)
+        let tail = self.keys[key.number()].tail_with(offset, between.0);
+        tail.is_some_and(|at| at < between.1)
     }
 
     /// Whether anything at all may have been lost without a trace between two positions.
@@ -212,7 +234,7 @@ impl Removals {
 
     /// Whether the key was deleted before a position.
     pub(crate) fn deleted_before(&self, key: &Key, position: usize) -> bool {
-        self.deleted.iter().any(|(deleted, at)| deleted == key && *at < position)
+        self.deleted.get(key).is_some_and(|at| *at < position)
     }
 }
 

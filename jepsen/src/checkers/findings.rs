@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::analysis::{Analysis, Reason};
 use crate::anomaly::Name;
-use crate::history::{Datum, Key};
+use crate::history::{Action, Datum, Key, Kind, Operation};
 use crate::verdict::{UNDECIDABLE_TAIL, Verdict, Witness};
 
 /// One anomaly on its way into the verdict.
@@ -55,11 +55,13 @@ pub(crate) struct Findings<'a, 'h> {
 
 impl<'a, 'h> Findings<'a, 'h> {
     pub(crate) fn new(analysis: &'a Analysis<'h>, wanted: &'a BTreeSet<Name>) -> Self {
-        Self {
-            analysis,
-            wanted,
-            verdict: Verdict { operations: analysis.history.len(), ..Verdict::default() },
-        }
+        let operations = analysis.history.operations();
+        let verdict = Verdict {
+            operations: operations.len(),
+            judged: operations.iter().filter(|operation| is_judged(operation)).count(),
+            ..Verdict::default()
+        };
+        Self { analysis, wanted, verdict }
     }
 
     /// Takes an anomaly down.
@@ -96,5 +98,41 @@ impl<'a, 'h> Findings<'a, 'h> {
 
     pub(crate) fn into_verdict(self) -> Verdict {
         self.verdict
+    }
+}
+
+/// Whether a checker can find something wrong with the operation itself, alone or beside others. All others only say what to make
+/// of these.
+fn is_judged(operation: &Operation) -> bool {
+    let ended = operation.kind != Kind::Invoke;
+    match &operation.action {
+        Action::Send(_) | Action::Poll(_) | Action::Txn(_) => {
+            ended && operation.process.is_client()
+        }
+        Action::Committed(_)
+        | Action::Root(_)
+        | Action::Proof(_)
+        | Action::Consistency(_)
+        | Action::FinalPolls(_)
+        | Action::Detected(_)
+        | Action::Refused(_)
+        | Action::FaultsEnd(_)
+        | Action::Panic(_) => ended,
+        Action::Assign(_)
+        | Action::Subscribe(_)
+        | Action::Crash(_)
+        | Action::DebugTopicPartitions(_)
+        | Action::Open(_)
+        | Action::Close(_)
+        | Action::Commit(_)
+        | Action::Seek(_)
+        | Action::Retain(_)
+        | Action::Compact(_)
+        | Action::Delete(_)
+        | Action::Damage(_)
+        | Action::Healed(_)
+        | Action::UndecidableTail(_)
+        | Action::Rebalance(_)
+        | Action::Other { .. } => false,
     }
 }

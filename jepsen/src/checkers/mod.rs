@@ -1,7 +1,7 @@
 //! The checkers: one file for each anomaly, or for a few that are found on one walk.
 //!
 //! A checker looks at the [`Analysis`] of a history and reports what it finds. Each runs in time linear in the history, but for
-//! the one sort by offset that the analysis does.
+//! the one sort by offset that the analysis does, and for searches in logarithmic time.
 
 mod aborted_read;
 mod commits;
@@ -74,7 +74,7 @@ const CHECKERS: &[Checker] = &[
     Checker { finds: &[Name::Panic], run: panic::check },
 ];
 
-/// Judges a history by all checkers.
+/// Judges a history by all checkers. One that has nothing to judge has no anomaly either, and [`Verdict::judged`] tells.
 pub fn check(history: &History) -> Verdict {
     check_only(history, Name::ALL)
 }

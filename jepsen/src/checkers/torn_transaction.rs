@@ -38,8 +38,9 @@ pub(super) fn check(analysis: &Analysis<'_>, findings: &mut Findings<'_, '_>) {
         findings.report(Name::TornTransaction, finding(analysis, due, missed_at));
     };
     let dues = dues(analysis);
+    let latest_reads = latest_reads(analysis);
     for due in dues.iter().flatten() {
-        if let Some(read) = full_read_without(analysis, due) {
+        if let Some(read) = full_read_without(analysis, &latest_reads, due) {
             report(due, read.ended);
         }
     }
@@ -104,16 +105,30 @@ fn offset(analysis: &Analysis<'_>, touch: &Touch) -> Option<u64> {
     touch.offset().or(seen.map(|entry| entry.offset))
 }
 
-/// A full read that began when the record had to be visible, of a record that nobody ever polled.
-fn full_read_without<'a>(analysis: &'a Analysis<'_>, due: &Due) -> Option<&'a FullRead> {
+/// For each key the full reads that began later than all that ended before them.
+fn latest_reads<'a>(analysis: &'a Analysis<'_>) -> Vec<Vec<&'a FullRead>> {
+    let mut latest: Vec<Vec<&FullRead>> = vec![Vec::new(); analysis.effects.key_count()];
+    for read in &analysis.full_reads.reads {
+        let latest = &mut latest[read.key.number()];
+        if latest.last().is_none_or(|last| last.began < read.began) {
+            latest.push(read);
+        }
+    }
+    latest
+}
+
+/// The first full read that began when the record had to be visible, of a record that nobody ever polled.
+fn full_read_without<'a>(
+    analysis: &Analysis<'_>,
+    latest_reads: &[Vec<&'a FullRead>],
+    due: &Due,
+) -> Option<&'a FullRead> {
     let record = analysis.effects.record(due.record);
     if record.ok_reader.is_some() {
         return None;
     }
-    let reads = analysis.full_reads.reads.iter();
-    reads
-        .filter(|read| read.key == record.key)
-        .find(|read| read.began > due.seen_at && !read.records.contains(&due.record))
+    let reads = &latest_reads[record.key.number()];
+    reads.get(reads.partition_point(|read| read.began <= due.seen_at)).copied()
 }
 
 /// Only those that raise the end that a log must have.

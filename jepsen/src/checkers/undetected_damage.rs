@@ -95,8 +95,9 @@ fn judge(
         let from = analysis.logs.index_at(key, span.from).unwrap_or_else(|index| index);
         let entries =
             analysis.logs.log(key)[from..].iter().take_while(|entry| entry.offset < span.to);
-        for record in
-            entries.map(|entry| entry.record).filter(|record| !read.records.contains(record))
+        for record in entries
+            .map(|entry| entry.record)
+            .filter(|record| !analysis.full_reads.returned(read, *record))
         {
             let existed =
                 analysis.logs.place(record).first_seen.is_some_and(|seen| seen < position);

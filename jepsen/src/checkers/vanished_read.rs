@@ -3,7 +3,7 @@
 use rustc_hash::FxHashSet;
 
 use super::{Finding, Findings};
-use crate::analysis::{Analysis, Entry, FullRead, RecordId};
+use crate::analysis::{Analysis, Entry, FullRead, KeyId, NextTree, RecordId};
 use crate::anomaly::Name;
 use crate::history::Kind;
 
@@ -52,31 +52,58 @@ pub(super) fn check(analysis: &Analysis<'_>, findings: &mut Findings<'_, '_>) {
             report(polled.record, polled.at, crash, seen.call.1);
         }
     }
+    let mut unreported: Vec<Option<NextTree<usize>>> =
+        (0..analysis.effects.key_count()).map(|_| None).collect();
     for read in &analysis.full_reads.reads {
         let Some(crash) = analysis.timeline.last_crash_before(read.began) else {
             continue;
         };
-        for (record, polled_at) in missed(analysis, read, crash) {
+        let unreported =
+            unreported[read.key.number()].get_or_insert_with(|| first_polls(analysis, read.key));
+        for (record, polled_at) in missed(analysis, unreported, read, crash) {
             report(record, polled_at, crash, read.ended);
         }
     }
 }
 
-/// The records that were polled before the crash, and that the full read should have returned and didn't.
-fn missed<'a>(
-    analysis: &'a Analysis<'_>,
-    read: &'a FullRead,
+/// For each entry of a log how early its record was polled: the larger, the earlier, and the least if never.
+fn first_polls(analysis: &Analysis<'_>, key: KeyId) -> NextTree<usize> {
+    let first =
+        |entry: &Entry| analysis.effects.record(entry.record).ok_reader.map_or(0, how_early);
+    NextTree::new(analysis.logs.log(key).iter().map(first))
+}
+
+fn how_early(position: usize) -> usize {
+    usize::MAX - position
+}
+
+/// Takes the records that were polled before the crash, and that the full read should have returned and didn't.
+fn missed(
+    analysis: &Analysis<'_>,
+    unreported: &mut NextTree<usize>,
+    read: &FullRead,
     crash: usize,
-) -> impl Iterator<Item = (RecordId, usize)> + 'a {
-    let within = analysis.logs.log(read.key).iter().take_while(|entry| entry.offset < read.end);
-    // A record that was met at another offset is a duplicate, and not gone.
-    let met = |entry: &&Entry| {
-        read.offsets.contains(&entry.offset) || read.records.contains(&entry.record)
-    };
-    within.filter(move |entry| !met(entry)).filter_map(move |entry| {
-        let polled_at = analysis.effects.record(entry.record).ok_reader.filter(|at| *at < crash)?;
-        Some((entry.record, polled_at))
-    })
+) -> Vec<(RecordId, usize)> {
+    let log = analysis.logs.log(read.key);
+    let mut missed = Vec::new();
+    // What the same reader had missed at an earlier end was taken then.
+    let mut from = log.partition_point(|entry| entry.offset < read.end_before);
+    while let Some(index) = unreported.next(from, how_early(crash).saturating_add(1))
+        && let Some(entry) = log.get(index).filter(|entry| entry.offset < read.end)
+    {
+        from = index + 1;
+        // A record that was met at another offset is a duplicate, and not gone.
+        if analysis.full_reads.returned_at(read, entry.offset)
+            || analysis.full_reads.returned(read, entry.record)
+        {
+            continue;
+        }
+        unreported.clear(index);
+        missed.extend(
+            analysis.effects.record(entry.record).ok_reader.map(|polled| (entry.record, polled)),
+        );
+    }
+    missed
 }
 
 /// For each key, each time the highest polled offset rose.

@@ -5,6 +5,10 @@
 //! `value`. `process`, `type` and `f` are required. A process does one thing at a time; a client that lost its state comes back
 //! under a new number. An `info` operation may or may not have happened, and one whose effects are seen did.
 //!
+//! Only clients send, poll, do transactions, assign and subscribe, and the checkers know a client by its number. So a history in
+//! which another name than `nemesis` does one of these is refused. A nemesis has functions of its own: one that shares its name
+//! with a function below, but whose value has another shape, is ignored like all that nobody knows. A client's value must fit.
+//!
 //! A **key** stands for one partition, of one life of its topic: a topic that is deleted and created again takes new keys. A
 //! **record** is known by its value; each send sends a value that no other send to that key does.
 //!

@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use super::error::Misfit;
 use super::fields::{Fields, Shape, keys, offsets};
 use super::lexer::Token;
-use super::parser::{Field, Parser};
+use super::parser::{Field, Parser, each_once, repeated};
+use super::steps::micro_ops;
 use super::values;
 use crate::history::{
-    Action, Attachments, Datum, Key, Kind, MicroOp, Operation, Polled, PolledMap, Process,
-    RebalanceEvent, RecordHashMap,
+    Action, Attachments, Datum, Key, Kind, Operation, Process, RebalanceEvent, RecordHashMap,
 };
 use crate::merkle::Hash;
 
@@ -26,13 +26,22 @@ struct Draft<'t> {
     index: Option<u64>,
     time_ns: Option<i64>,
     process: Option<Process>,
+    /// Where the process stands.
+    process_at: usize,
     kind: Option<Kind>,
     function: Option<Cow<'t, str>>,
-    /// Where the value begins, if it came before the function that says what shape it has.
+    /// Where the value begins, if it came before the process and the function, which say what shape it has.
     value_at: Option<usize>,
     action: Option<Action>,
     attachments: Attachments,
+    /// Which of an operation's own fields it has had so far, a bit each.
+    had: u8,
+    /// The names of its other fields, with their places.
+    others: Vec<(Datum, usize)>,
 }
+
+/// The fields of which each operation has at most one, and which need no list to say so.
+const OWN_FIELDS: [&str; 6] = ["index", "time", "process", "type", "f", "value"];
 
 /// Reads one operation: a map, in EDN perhaps a tagged one.
 pub(crate) fn operation(parser: &mut Parser<'_>) -> Result<Decoded, Misfit> {
@@ -41,18 +50,39 @@ pub(crate) fn operation(parser: &mut Parser<'_>) -> Result<Decoded, Misfit> {
         parser.token()?;
     }
     let mut draft = Draft::default();
-    parser.map("an operation, which is a map", |parser| match parser.field()? {
-        Field::Named(name) => draft.field(parser, &name),
-        Field::Other(key) => {
-            parser.colon()?;
-            draft.attachments.rest.push((key, parser.datum()?));
-            Ok(())
+    parser.map("an operation, which is a map", |parser| {
+        let at = parser.position();
+        match parser.field()? {
+            Field::Named(name) => {
+                draft.meet(&name, at)?;
+                draft.field(parser, &name)
+            }
+            Field::Other(key) => {
+                parser.colon()?;
+                draft.others.push((key.clone(), at));
+                draft.attachments.rest.push((key, parser.datum()?));
+                Ok(())
+            }
         }
     })?;
     draft.finish(parser, start)
 }
 
 impl<'t> Draft<'t> {
+    /// Fails if the operation has had the field, or will at its end.
+    fn meet(&mut self, name: &str, at: usize) -> Result<(), Misfit> {
+        let Some(own) = OWN_FIELDS.iter().position(|own| *own == name) else {
+            self.others.push((Datum::keyword(name), at));
+            return Ok(());
+        };
+        let bit = 1 << own;
+        if self.had & bit != 0 {
+            return Err(repeated(name, at));
+        }
+        self.had |= bit;
+        Ok(())
+    }
+
     fn field(&mut self, parser: &mut Parser<'t>, name: &str) -> Result<(), Misfit> {
         parser.colon()?;
         let at = parser.position();
@@ -62,13 +92,15 @@ impl<'t> Draft<'t> {
                 self.time_ns =
                     optional(parser, nanoseconds, "a whole number of nanoseconds as time")?;
             }
-            "process" => self.process = Some(process(parser)?),
+            "process" => {
+                self.process = Some(process(parser)?);
+                self.process_at = at;
+            }
             "type" => self.kind = Some(kind(parser)?),
             "f" => self.function = Some(parser.name("a function's name as f")?),
             "value" => {
-                if let Some(function) = self.function.take() {
-                    self.action = Some(action(parser, &function)?);
-                    self.function = Some(function);
+                if let (Some(process), Some(function)) = (&self.process, &self.function) {
+                    self.action = Some(action_of(process, parser, function)?);
                 } else {
                     self.value_at = Some(at);
                     parser.datum()?;
@@ -84,25 +116,27 @@ impl<'t> Draft<'t> {
     }
 
     fn finish(mut self, parser: &mut Parser<'_>, start: usize) -> Result<Decoded, Misfit> {
+        each_once(self.others.iter().map(|(name, at)| (name, *at)))?;
         let missing =
             |field: &str| Misfit::new(start, format!("an operation with a field `{field}`"));
         let function = self.function.ok_or_else(|| missing("f"))?;
+        let process = self.process.ok_or_else(|| missing("process"))?;
+        let kind = self.kind.ok_or_else(|| missing("type"))?;
+        refuse_unnumbered_client(&process, &function)
+            .map_err(|expected| Misfit::new(self.process_at, expected))?;
         if let Some(at) = self.value_at {
             let end = parser.position();
             parser.rewind(at);
-            self.action = Some(action(parser, &function)?);
+            self.action = Some(action_of(&process, parser, &function)?);
             parser.rewind(end);
         }
         let action = match self.action {
             Some(action) => action,
-            None => no_value(&function).map_err(|expected| Misfit::new(start, expected))?,
+            None => {
+                no_value(&process, &function).map_err(|expected| Misfit::new(start, expected))?
+            }
         };
-        let mut operation = Operation::new(
-            self.process.ok_or_else(|| missing("process"))?,
-            self.kind.ok_or_else(|| missing("type"))?,
-            action,
-        )
-        .with(self.attachments);
+        let mut operation = Operation::new(process, kind, action).with(self.attachments);
         operation.time_ns = self.time_ns;
         Ok(Decoded { index: self.index, operation })
     }
@@ -110,16 +144,39 @@ impl<'t> Draft<'t> {
 
 const KIND_EXPECTED: &str = "invoke, ok, fail or info as type";
 
+/// Only numbered processes are judged as clients, so that whatever a client does under a name would go unseen. The nemesis may
+/// call its functions as it likes.
+fn refuse_unnumbered_client(process: &Process, function: &str) -> Shape<()> {
+    match process {
+        Process::Named(name)
+            if *process != Process::nemesis()
+                && matches!(function, "send" | "poll" | "txn" | "assign" | "subscribe") =>
+        {
+            Err(format!(
+                "a number as the process of a {function}, which only clients do, found {name:?}"
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The action of a function without a value.
-fn no_value(function: &str) -> Shape<Action> {
+fn no_value(process: &Process, function: &str) -> Shape<Action> {
     match function {
         "send" => Ok(Action::Send(Vec::new())),
         "poll" => Ok(Action::Poll(Vec::new())),
         "txn" => Ok(Action::Txn(Vec::new())),
         "assign" => Ok(Action::Assign(Vec::new())),
         "subscribe" => Ok(Action::Subscribe(Vec::new())),
-        _ => values::action(function, Datum::Nil),
+        _ => match values::action(function, Datum::Nil) {
+            Err(_) if !process.is_client() => Ok(other(function, Datum::Nil)),
+            action => action,
+        },
     }
+}
+
+fn other(function: &str, value: Datum) -> Action {
+    Action::Other { function: function.into(), value }
 }
 
 fn optional<T>(
@@ -163,7 +220,19 @@ fn kind(parser: &mut Parser<'_>) -> Result<Kind, Misfit> {
         .ok_or_else(|| Misfit::new(at, format!("{KIND_EXPECTED}, found {name:?}")))
 }
 
-fn action(parser: &mut Parser<'_>, function: &str) -> Result<Action, Misfit> {
+/// Reads the value of a function. A nemesis may have functions of its own that only share their name with those that are known,
+/// so that one with a value of another shape is taken for such.
+fn action_of(process: &Process, parser: &mut Parser<'_>, function: &str) -> Result<Action, Misfit> {
+    let at = parser.position();
+    let misfit = match action(process, parser, function) {
+        Err(misfit) if !process.is_client() => misfit,
+        result => return result,
+    };
+    parser.rewind(at);
+    parser.datum().map(|value| other(function, value)).map_err(|_| misfit)
+}
+
+fn action(process: &Process, parser: &mut Parser<'_>, function: &str) -> Result<Action, Misfit> {
     match function {
         "send" => micro_ops(parser).map(Action::Send),
         "poll" => micro_ops(parser).map(Action::Poll),
@@ -171,141 +240,11 @@ fn action(parser: &mut Parser<'_>, function: &str) -> Result<Action, Misfit> {
         _ => {
             let at = parser.position();
             match parser.datum()? {
-                Datum::Nil => no_value(function),
+                Datum::Nil => no_value(process, function),
                 value => values::action(function, value),
             }
             .map_err(|expected| Misfit::new(at, expected))
         }
-    }
-}
-
-fn micro_ops(parser: &mut Parser<'_>) -> Result<Vec<MicroOp>, Misfit> {
-    // Most operations have one step, and a list that grows takes room for four.
-    let mut steps = Vec::with_capacity(1);
-    if is_nil(&parser.peek()?) {
-        parser.token()?;
-        return Ok(steps);
-    }
-    parser.list("a list of micro-operations", |parser| {
-        steps.push(micro_op(parser)?);
-        Ok(())
-    })?;
-    Ok(steps)
-}
-
-fn is_nil(token: &Token<'_>) -> bool {
-    matches!(token, Token::Symbol("nil" | "null"))
-}
-
-/// `["send", key, value or [offset, value]]`, `["poll"]` or `["poll", {key: [[offset, value], …]}]`.
-fn micro_op(parser: &mut Parser<'_>) -> Result<MicroOp, Misfit> {
-    let start = parser.position();
-    let mut head: Option<Head> = None;
-    let mut key: Option<Key> = None;
-    let mut sent: Option<(Option<u64>, Datum)> = None;
-    let mut polled: Option<PolledMap> = None;
-    parser.list("a micro-operation, [send key value] or [poll]", |parser| {
-        let at = parser.position();
-        match (&head, &key, &sent, &polled) {
-            (None, ..) => head = Some(micro_op_head(parser)?),
-            (Some(Head::Send), None, ..) => key = Some(Key::new(parser.datum()?)),
-            (Some(Head::Send), Some(_), None, _) => sent = Some(sent_value(parser.datum()?)),
-            (Some(Head::Poll), _, _, None) => polled = polled_keys(parser)?,
-            _ => return Err(Misfit::new(at, "the end of the micro-operation")),
-        }
-        Ok(())
-    })?;
-    match (head, key, sent) {
-        (Some(Head::Poll), ..) => Ok(MicroOp::Poll(polled)),
-        (Some(Head::Send), Some(key), Some((offset, value))) => {
-            Ok(MicroOp::Send { key, offset, value })
-        }
-        _ => Err(Misfit::new(start, "a micro-operation, [send key value] or [poll]")),
-    }
-}
-
-enum Head {
-    Send,
-    Poll,
-}
-
-fn micro_op_head(parser: &mut Parser<'_>) -> Result<Head, Misfit> {
-    let at = parser.position();
-    let token = parser.token()?;
-    match &token {
-        Token::Keyword("send") | Token::Symbol("send") => Ok(Head::Send),
-        Token::Keyword("poll") | Token::Symbol("poll") => Ok(Head::Poll),
-        Token::Str(name) if name == "send" => Ok(Head::Send),
-        Token::Str(name) if name == "poll" => Ok(Head::Poll),
-        _ => Err(Misfit::new(at, format!("send or poll, found {}", token.describe()))),
-    }
-}
-
-/// A list of two, an offset or nil and anything, is a record at an offset; all else is the record itself.
-fn sent_value(datum: Datum) -> (Option<u64>, Datum) {
-    match &datum {
-        Datum::Seq(items) => match &**items {
-            [Datum::Nil, value] => (None, value.clone()),
-            [offset, value] if offset.whole().is_some() => (offset.whole(), value.clone()),
-            // Kafka's clients say -1 for an offset that they were not told.
-            [Datum::Int(..0), value] => (None, value.clone()),
-            _ => (None, datum),
-        },
-        _ => (None, datum),
-    }
-}
-
-fn polled_keys(parser: &mut Parser<'_>) -> Result<Option<PolledMap>, Misfit> {
-    if is_nil(&parser.peek()?) {
-        parser.token()?;
-        return Ok(None);
-    }
-    let mut keys = Vec::with_capacity(1);
-    // Collected here first, so that each key's records take no more room than they need.
-    let mut records = Vec::new();
-    parser.map("a map of keys to lists of [offset value]", |parser| {
-        let key = Key::new(parser.map_key()?);
-        parser.colon()?;
-        parser.list("a list of [offset value]", |parser| {
-            records.push(polled_record(parser)?);
-            Ok(())
-        })?;
-        let mut exact = Vec::with_capacity(records.len());
-        exact.append(&mut records);
-        keys.push((key, exact));
-        Ok(())
-    })?;
-    keys.shrink_to_fit();
-    Ok(Some(keys))
-}
-
-fn polled_record(parser: &mut Parser<'_>) -> Result<Polled, Misfit> {
-    let start = parser.position();
-    let mut offset: Option<Option<u64>> = None;
-    let mut value = None;
-    parser.list("a record, [offset value]", |parser| {
-        let at = parser.position();
-        match (&offset, &value) {
-            (None, _) => offset = Some(record_offset(parser)?),
-            (Some(_), None) => value = Some(parser.datum()?),
-            _ => return Err(Misfit::new(at, "the end of the record, [offset value]")),
-        }
-        Ok(())
-    })?;
-    match (offset, value) {
-        (Some(offset), Some(value)) => Ok(Polled { offset, value }),
-        _ => Err(Misfit::new(start, "a record, [offset value]")),
-    }
-}
-
-fn record_offset(parser: &mut Parser<'_>) -> Result<Option<u64>, Misfit> {
-    let at = parser.position();
-    match parser.datum()? {
-        Datum::Nil => Ok(None),
-        datum => match datum.whole() {
-            Some(offset) => Ok(Some(offset)),
-            None => Err(Misfit::new(at, format!("an offset, found {datum}"))),
-        },
     }
 }
 

@@ -1,6 +1,7 @@
 //! An operation into a map: the counterpart of reading one.
 
 use super::fields::{MapBuilder, hash_datum, keys_datum, offsets_datum};
+use super::lexer::Notation;
 use super::sink::Sink;
 use super::values;
 use crate::history::{
@@ -41,7 +42,7 @@ fn value(sink: &mut Sink<'_>, action: &Action) {
         Action::Send(steps) | Action::Poll(steps) | Action::Txn(steps) => {
             sink.list(|sink| steps.iter().for_each(|step| micro_op(sink, step)));
         }
-        _ => sink.datum(&values::value(action)),
+        _ => sink.datum(&values::value(action, sink.notation())),
     }
 }
 
@@ -92,6 +93,7 @@ fn polled_key(sink: &mut Sink<'_>, key: &Key, records: &[Polled]) {
 }
 
 fn write_attachments(sink: &mut Sink<'_>, attachments: &Attachments) {
+    let notation = sink.notation();
     let mut field = |name: &str, datum: &Datum| {
         sink.field(name);
         sink.datum(datum);
@@ -103,10 +105,11 @@ fn write_attachments(sink: &mut Sink<'_>, attachments: &Attachments) {
         field("ends", &offsets_datum(&attachments.ends));
     }
     if let Some(commits) = &attachments.commits {
-        field("commits", &values::commit_datum(commits));
+        field("commits", &values::commit_datum(commits, notation));
     }
     if let Some(log) = &attachments.rebalance_log {
-        field("rebalance-log", &Datum::seq(log.iter().map(rebalance_event).collect()));
+        let events = log.iter().map(|event| rebalance_event(event, notation)).collect();
+        field("rebalance-log", &Datum::seq(events));
     }
     if let Some(group) = &attachments.group {
         field("group", group);
@@ -132,6 +135,6 @@ fn hashes_datum(hashes: &RecordHashMap) -> Datum {
     Datum::map(hashes.iter().map(entry).collect())
 }
 
-fn rebalance_event(event: &RebalanceEvent) -> Datum {
-    MapBuilder::default().field("keys", keys_datum(&event.keys)).finish(&event.rest)
+fn rebalance_event(event: &RebalanceEvent, notation: Notation) -> Datum {
+    MapBuilder::new(notation).field("keys", keys_datum(&event.keys)).finish(&event.rest)
 }

@@ -1,5 +1,6 @@
 //! Taking a map's fields apart, and putting them together again.
 
+use super::lexer::Notation;
 use crate::history::{Datum, Key, OffsetMap, Rest, Span, SpanMap};
 use crate::merkle::Hash;
 
@@ -14,10 +15,22 @@ pub(crate) struct Fields {
 }
 
 impl Fields {
-    /// The fields of `datum`, the value of function `of`; none for nil.
+    /// The fields of `datum`, the value of function `of`; none for nil. A string and a keyword may name the same field.
     pub(crate) fn of(of: &'static str, datum: Datum) -> Shape<Self> {
         match datum {
-            Datum::Map(entries) => Ok(Self { of, entries: entries.into_vec() }),
+            Datum::Map(entries) => {
+                let mut names: Vec<&str> =
+                    entries.iter().filter_map(|(name, _)| name.name()).collect();
+                names.sort_unstable();
+                let twice =
+                    names.iter().zip(names.iter().skip(1)).find(|(name, next)| name == next);
+                if let Some((name, _)) = twice {
+                    return Err(format!(
+                        "each field once in the value of {of}, found `{name}` twice"
+                    ));
+                }
+                Ok(Self { of, entries: entries.into_vec() })
+            }
             Datum::Nil => Ok(Self { of, entries: Vec::new() }),
             other => Err(format!("a map as the value of {of}, found {other}")),
         }
@@ -73,12 +86,24 @@ impl Fields {
 }
 
 /// Puts a value together, field by field.
-#[derive(Debug, Default)]
-pub(crate) struct MapBuilder(Vec<(Datum, Datum)>);
+#[derive(Debug)]
+pub(crate) struct MapBuilder {
+    notation: Notation,
+    entries: Vec<(Datum, Datum)>,
+}
 
 impl MapBuilder {
+    pub(crate) fn new(notation: Notation) -> Self {
+        Self { notation, entries: Vec::new() }
+    }
+
+    /// A field is named by a keyword in EDN and by a plain string in JSON, as the notations' users write it.
     pub(crate) fn field(mut self, name: &str, value: Datum) -> Self {
-        self.0.push((Datum::keyword(name), value));
+        let name = match self.notation {
+            Notation::Json => Datum::str(name),
+            Notation::Edn => Datum::keyword(name),
+        };
+        self.entries.push((name, value));
         self
     }
 
@@ -96,8 +121,8 @@ impl MapBuilder {
     }
 
     pub(crate) fn finish(mut self, rest: &Rest) -> Datum {
-        self.0.extend(rest.iter().cloned());
-        Datum::map(self.0)
+        self.entries.extend(rest.iter().cloned());
+        Datum::map(self.entries)
     }
 }
 

@@ -4,6 +4,9 @@
 //! tagged records are understood. Both are read by one lexer, one parser and one decoder, so that they mean the same, and an
 //! error names the line, the column and what was expected.
 //!
+//! A map that has a key twice is refused, for nobody could say which of its values counts. A byte order mark before the text
+//! counts for nothing.
+//!
 //! What JSON can't say is a string there: a keyword is `":a"`, anything else `"#edn #{1 2}"` with its EDN text. Whole-number
 //! keys of JSON objects are numbers.
 
@@ -14,6 +17,7 @@ mod fields;
 mod lexer;
 mod parser;
 mod sink;
+mod steps;
 mod values;
 
 use std::io::{self, BufRead, Write};
@@ -26,6 +30,9 @@ use error::Misfit;
 use lexer::{Notation, Token};
 use parser::Parser;
 use sink::Sink;
+
+/// Some programs put it before a text in UTF-8.
+const BYTE_ORDER_MARK: &str = "\u{feff}";
 
 /// How a history is written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,8 +54,11 @@ impl Format {
     }
 
     /// The format that a history's first bytes show: a JSON object begins with `{"`, and nothing else that a history may be does.
+    /// A list of such objects is JSON as well, though not a history.
     pub fn from_content(head: &[u8]) -> Self {
-        let mut bytes = head.iter().copied().filter(|byte| !byte.is_ascii_whitespace());
+        let head = head.strip_prefix(BYTE_ORDER_MARK.as_bytes()).unwrap_or(head);
+        let mut bytes = head.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).peekable();
+        let _list = bytes.next_if_eq(&b'[');
         match (bytes.next(), bytes.next()) {
             (Some(b'{'), Some(b'"' | b'}')) | (None, _) => Self::JsonLines,
             _ => Self::Edn,
@@ -64,7 +74,7 @@ impl History {
             Format::Edn => {
                 let mut bytes = Vec::new();
                 source.read_to_end(&mut bytes)?;
-                read_edn(checked_utf8(&bytes, 1)?)
+                read_edn(without_mark(checked_utf8(&bytes, 1)?))
             }
         }
     }
@@ -107,16 +117,38 @@ fn read_json_lines(mut source: impl BufRead) -> Result<History, ReadError> {
         if source.read_until(b'\n', &mut bytes)? == 0 {
             break;
         }
-        let text = checked_utf8(&bytes, line)?;
-        let mut parser = Parser::new(text, Notation::Json);
+        let mut text = checked_utf8(&bytes, line)?;
+        if line == 1 {
+            text = without_mark(text);
+        }
         if text.trim().is_empty() {
             continue;
         }
-        let decoded =
-            decode::operation(&mut parser).and_then(|decoded| parser.end().map(|()| decoded));
-        push(&mut history, decoded.map_err(|misfit| misfit.locate(text, line))?);
+        let decoded = json_line(text).map_err(|misfit| misfit.locate(text, line))?;
+        push(&mut history, decoded);
     }
     Ok(history)
+}
+
+/// Reads the operation on a line. A text that is JSON, but not one operation a line, is told what it should be.
+fn json_line(text: &str) -> Result<Decoded, Misfit> {
+    let mut parser = Parser::new(text, Notation::Json);
+    if parser.peek()? == Token::OpenList {
+        let at = parser.position();
+        return Err(Misfit::new(at, "one operation a line, each a map, found a list"));
+    }
+    let decoded = decode::operation(&mut parser).and_then(|decoded| parser.end().map(|()| decoded));
+    let end = text.trim_end().len();
+    decoded.map_err(|misfit| match misfit {
+        Misfit { at, expected } if at >= end => {
+            Misfit::new(end, format!("the whole operation on one line, and here {expected}"))
+        }
+        other => other,
+    })
+}
+
+fn without_mark(text: &str) -> &str {
+    text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)
 }
 
 fn read_edn(text: &str) -> Result<History, ReadError> {

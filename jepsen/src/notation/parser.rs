@@ -1,6 +1,7 @@
 //! Lists, maps and data out of tokens, for both notations.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 
 use super::error::Misfit;
 use super::lexer::{Lexer, Notation, Token};
@@ -179,13 +180,15 @@ impl<'t> Parser<'t> {
                 Ok(Datum::set(items))
             }
             Token::OpenMap => {
-                let mut entries = Vec::new();
+                let (mut entries, mut places) = (Vec::new(), Vec::new());
                 self.items(&Token::CloseMap, |parser| {
+                    places.push(parser.position());
                     let key = parser.map_key()?;
                     parser.colon()?;
                     entries.push((key, parser.datum()?));
                     Ok(())
                 })?;
+                each_once(entries.iter().map(|(key, _)| key).zip(places))?;
                 Ok(Datum::map(entries))
             }
             Token::Tag(tag) => {
@@ -278,6 +281,27 @@ impl<'t> Parser<'t> {
 pub(crate) enum Field<'t> {
     Named(Cow<'t, str>),
     Other(Datum),
+}
+
+/// Fails where the first key stands that is in the map already. Each comes with its place.
+pub(crate) fn each_once<K: Ord + Display>(
+    keys: impl ExactSizeIterator<Item = (K, usize)>,
+) -> Result<(), Misfit> {
+    if keys.len() < 2 {
+        return Ok(());
+    }
+    let mut sorted: Vec<(K, usize)> = keys.collect();
+    sorted.sort_unstable();
+    let again = sorted.windows(2).filter_map(|pair| match pair {
+        [(first, _), (key, at)] if first == key => Some((*at, key)),
+        _ => None,
+    });
+    again.min().map_or(Ok(()), |(at, key)| Err(repeated(key, at)))
+}
+
+/// What to say of a key that is in the map already.
+pub(crate) fn repeated(key: impl Display, at: usize) -> Misfit {
+    Misfit::new(at, format!("each key once in a map, found {key} again"))
 }
 
 /// Whether a JSON string is the name of an operation's field, and nothing that only looks like it.

@@ -20,6 +20,10 @@ impl<'o> Sink<'o> {
         Self { out, notation, follows: false }
     }
 
+    pub(crate) fn notation(&self) -> Notation {
+        self.notation
+    }
+
     fn separate(&mut self) {
         if self.follows {
             self.out.push_str(match self.notation {

@@ -4,6 +4,7 @@ use super::fields::{
     Fields, MapBuilder, Shape, hash, hash_datum, hashes, hashes_datum, keys, keys_datum,
     maybe_offsets, maybe_offsets_datum, offsets, offsets_datum, spans, spans_datum,
 };
+use super::lexer::Notation;
 use crate::history::{
     Action, Commit, Consistency, ConsistencyProof, Damage, Datum, Declarations, Detected,
     FaultClass, FaultsEnd, FinalPolls, Healed, Inclusion, InclusionProof, Key, Rebalance, Root,
@@ -52,8 +53,8 @@ pub(crate) fn action(function: &str, value: Datum) -> Shape<Action> {
     })
 }
 
-/// The value of such an action.
-pub(crate) fn value(action: &Action) -> Datum {
+/// The value of such an action, with the names of its fields as the notation writes them.
+pub(crate) fn value(action: &Action, notation: Notation) -> Datum {
     match action {
         Action::Send(_) | Action::Poll(_) | Action::Txn(_) => Datum::Nil,
         Action::Assign(keys)
@@ -71,19 +72,19 @@ pub(crate) fn value(action: &Action) -> Datum {
         | Action::UndecidableTail(offsets)
         | Action::FinalPolls(FinalPolls::Done(offsets)) => offsets_datum(offsets),
         Action::Compact(spans) => spans_datum(spans),
-        Action::Open(declared) => declarations_datum(declared),
-        Action::Commit(commit) | Action::Committed(commit) => commit_datum(commit),
-        Action::Root(root) => root_datum(root),
-        Action::Proof(proof) => inclusion_datum(proof),
-        Action::Consistency(proof) => consistency_datum(proof),
-        Action::Damage(damage) => damage_datum(damage),
-        Action::Detected(detected) => detected_datum(detected),
-        Action::Healed(healed) => {
-            MapBuilder::default().field("damage", Datum::from(healed.damage)).finish(&healed.rest)
-        }
-        Action::Rebalance(rebalance) => rebalance_datum(rebalance),
+        Action::Open(declared) => declarations_datum(declared, notation),
+        Action::Commit(commit) | Action::Committed(commit) => commit_datum(commit, notation),
+        Action::Root(root) => root_datum(root, notation),
+        Action::Proof(proof) => inclusion_datum(proof, notation),
+        Action::Consistency(proof) => consistency_datum(proof, notation),
+        Action::Damage(damage) => damage_datum(damage, notation),
+        Action::Detected(detected) => detected_datum(detected, notation),
+        Action::Healed(healed) => MapBuilder::new(notation)
+            .field("damage", Datum::from(healed.damage))
+            .finish(&healed.rest),
+        Action::Rebalance(rebalance) => rebalance_datum(rebalance, notation),
         Action::FaultsEnd(end) => {
-            MapBuilder::default().field("bound_ns", Datum::from(end.bound_ns)).finish(&end.rest)
+            MapBuilder::new(notation).field("bound_ns", Datum::from(end.bound_ns)).finish(&end.rest)
         }
     }
 }
@@ -100,11 +101,11 @@ fn declarations(value: Datum) -> Shape<Declarations> {
     })
 }
 
-fn declarations_datum(declared: &Declarations) -> Datum {
+fn declarations_datum(declared: &Declarations, notation: Notation) -> Datum {
     if *declared == Declarations::default() {
         return Datum::Nil;
     }
-    MapBuilder::default()
+    MapBuilder::new(notation)
         .flag("dense_offsets", declared.dense_offsets)
         .flag("atomic_batches", declared.atomic_batches)
         .flag("rebalances", declared.rebalances)
@@ -122,8 +123,8 @@ pub(crate) fn commit(of: &'static str, value: Datum) -> Shape<Commit> {
     })
 }
 
-pub(crate) fn commit_datum(commit: &Commit) -> Datum {
-    MapBuilder::default()
+pub(crate) fn commit_datum(commit: &Commit, notation: Notation) -> Datum {
+    MapBuilder::new(notation)
         .field("group", commit.group.clone())
         .field("offsets", maybe_offsets_datum(&commit.offsets))
         .finish(&commit.rest)
@@ -142,8 +143,8 @@ fn root(value: Datum) -> Shape<Root> {
     Ok(Root { key, answer, rest: fields.rest() })
 }
 
-fn root_datum(root: &Root) -> Datum {
-    MapBuilder::default()
+fn root_datum(root: &Root, notation: Notation) -> Datum {
+    MapBuilder::new(notation)
         .field("key", root.key.datum().clone())
         .maybe("size", root.answer.map(|head| Datum::from(head.size)))
         .maybe("root", root.answer.map(|head| hash_datum(&head.root)))
@@ -171,9 +172,9 @@ fn inclusion(value: Datum) -> Shape<InclusionProof> {
     Ok(InclusionProof { key, index, answer, rest: fields.rest() })
 }
 
-fn inclusion_datum(proof: &InclusionProof) -> Datum {
+fn inclusion_datum(proof: &InclusionProof, notation: Notation) -> Datum {
     let answer = proof.answer.as_ref();
-    MapBuilder::default()
+    MapBuilder::new(notation)
         .field("key", proof.key.datum().clone())
         .field("index", Datum::from(proof.index))
         .maybe("size", answer.map(|answer| Datum::from(answer.head.size)))
@@ -203,9 +204,9 @@ fn consistency(value: Datum) -> Shape<ConsistencyProof> {
     Ok(ConsistencyProof { key, old_size, new_size, answer, rest: fields.rest() })
 }
 
-fn consistency_datum(proof: &ConsistencyProof) -> Datum {
+fn consistency_datum(proof: &ConsistencyProof, notation: Notation) -> Datum {
     let answer = proof.answer.as_ref();
-    MapBuilder::default()
+    MapBuilder::new(notation)
         .field("key", proof.key.datum().clone())
         .field("old_size", Datum::from(proof.old_size))
         .field("new_size", Datum::from(proof.new_size))
@@ -230,12 +231,12 @@ fn damage(value: Datum) -> Shape<Damage> {
     })
 }
 
-fn damage_datum(damage: &Damage) -> Datum {
+fn damage_datum(damage: &Damage, notation: Notation) -> Datum {
     let class = match damage.class {
         FaultClass::Recoverable => "R",
         FaultClass::Detected => "D",
     };
-    MapBuilder::default()
+    MapBuilder::new(notation)
         .field("id", Datum::from(damage.id))
         .field("class", Datum::str(class))
         .maybe("spans", damage.spans.as_ref().map(spans_datum))
@@ -253,8 +254,8 @@ fn detected(value: Datum) -> Shape<Detected> {
     })
 }
 
-fn detected_datum(detected: &Detected) -> Datum {
-    MapBuilder::default()
+fn detected_datum(detected: &Detected, notation: Notation) -> Datum {
+    MapBuilder::new(notation)
         .maybe("damage", detected.damage.map(Datum::from))
         .field("spans", spans_datum(&detected.spans))
         .finish(&detected.rest)
@@ -278,8 +279,8 @@ fn rebalance(value: Datum) -> Shape<Rebalance> {
     })
 }
 
-fn rebalance_datum(rebalance: &Rebalance) -> Datum {
-    MapBuilder::default()
+fn rebalance_datum(rebalance: &Rebalance, notation: Notation) -> Datum {
+    MapBuilder::new(notation)
         .field("group", rebalance.group.clone())
         .field("assigned", keys_datum(&rebalance.assigned))
         .field("revoked", keys_datum(&rebalance.revoked))

@@ -31,7 +31,7 @@ const AFTER_HELP: &str = concat!(
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Judge a history: exit status 0 if it has no anomaly, 1 if it has any, 2 if it can't be read
+    /// Judge a history: exit status 0 if it has no anomaly, 1 if it has any, 2 if it can't be read or has nothing to judge
     Check(CheckArgs),
     /// Write a history in the other notation
     Convert(ConvertArgs),

@@ -8,12 +8,18 @@ use merkql_jepsen::{Verdict, check, check_only};
 use crate::args::CheckArgs;
 use crate::{CommandError, input, report};
 
-/// Judges the history, and says whether it has no anomaly.
+/// Judges the history, and says whether it has no anomaly. Where nothing can be judged there is no verdict.
 pub(crate) fn run(args: &CheckArgs) -> Result<bool, CommandError> {
     refuse_to_overwrite(args)?;
     let (history, _) = input::read(&args.file, args.format)?;
     let verdict =
         if args.only.is_empty() { check(&history) } else { check_only(&history, &args.only) };
+    if verdict.judged_nothing() {
+        return Err(CommandError::Nothing {
+            path: args.file.clone(),
+            lacking: report::lacking(&history),
+        });
+    }
     let failed = |path: &str| {
         let path = path.to_owned();
         |error| CommandError::Write { path, error }

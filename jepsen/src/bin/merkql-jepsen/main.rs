@@ -16,7 +16,7 @@ use merkql_jepsen::notation::ReadError;
 
 /// The history has an anomaly.
 const ANOMALIES: u8 = 1;
-/// The history can't be read, or what was asked for can't be done.
+/// The history can't be read, it has nothing to judge, or what was asked for can't be done.
 const UNREADABLE: u8 = 2;
 
 /// Why the command can't do what was asked.
@@ -24,6 +24,8 @@ const UNREADABLE: u8 = 2;
 enum CommandError {
     #[error("{path}: {error}")]
     Read { path: String, error: ReadError },
+    #[error("{path}: nothing to judge: {lacking}")]
+    Nothing { path: String, lacking: String },
     #[error("{path}: {error}")]
     Write { path: String, error: io::Error },
 }

@@ -1,5 +1,6 @@
 //! The verdict as a text for people.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use merkql_jepsen::history::{Action, History, MicroOp, Operation};
@@ -10,6 +11,8 @@ use merkql_jepsen::{Verdict, Witness};
 const WITNESSES_MAX: usize = 8;
 /// How much of an operation is shown.
 const CHARACTERS_MAX: usize = 240;
+/// How many functions are named that no checker knows.
+const IGNORED_MAX: usize = 8;
 /// From how many records on an operation is cut down to those that a witness is about.
 const RECORDS_MAX: usize = 8;
 
@@ -33,6 +36,9 @@ pub(crate) fn write(history: &History, verdict: &Verdict, mut out: impl Write) -
     for (name, count) in &verdict.excused {
         writeln!(out, "excused: {name} ({count})")?;
     }
+    if let Some(ignored) = ignored(history) {
+        writeln!(out, "ignored: {ignored}")?;
+    }
     let operations = match verdict.operations {
         1 => "1 operation".to_owned(),
         count => format!("{count} operations"),
@@ -43,6 +49,40 @@ pub(crate) fn write(history: &History, verdict: &Verdict, mut out: impl Write) -
         let names: Vec<&str> = verdict.anomalies.keys().map(|name| name.as_str()).collect();
         writeln!(out, "INVALID: {operations}, {}", names.join(", "))
     }
+}
+
+/// The functions that no checker knows, and how often each is there. A slip in a name shows here, and so does a nemesis' function that
+/// shares a name with one that is known.
+fn ignored(history: &History) -> Option<String> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for operation in history.operations() {
+        if let Action::Other { function, .. } = &operation.action {
+            *counts.entry(function).or_default() += 1;
+        }
+    }
+    let mut named: Vec<String> = counts
+        .iter()
+        .take(IGNORED_MAX)
+        .map(|(function, count)| format!("{function} ({count})"))
+        .collect();
+    if counts.len() > IGNORED_MAX {
+        named.push("…".into());
+    }
+    (!named.is_empty()).then(|| named.join(", "))
+}
+
+/// What a history lacks of which nothing is judged.
+pub(crate) fn lacking(history: &History) -> String {
+    let none = match history.len() {
+        0 => return "it has no operation".into(),
+        1 => "its only operation is none".into(),
+        count => format!("none of its {count} operations is one"),
+    };
+    let unknown = ignored(history)
+        .map_or_else(String::new, |ignored| format!("; no checker knows its {ignored}"));
+    format!(
+        "{none} that a checker could find wrong, such as the answer to a client's send or poll, or a proof{unknown}"
+    )
 }
 
 /// An operation on one line, cut to what the witness is about.

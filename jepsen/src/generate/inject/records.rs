@@ -7,13 +7,21 @@ use crate::history::{Action, Attachments, Datum, Key, Kind, MicroOp, Operation, 
 
 /// One poll sees another record at an offset, one that a crashed send may have put there.
 pub(super) fn inconsistent_offsets(draft: &mut Draft<'_>) -> Option<Placed> {
+    let analysis = Analysis::new(draft.history);
+    // With a crash in between it would look as if the offset had been used again.
+    let crashed_since_first_seen = |run: &Run, offset| {
+        let key = analysis.effects.key_id(&run.key)?;
+        let entry = analysis.logs.log(key).get(analysis.logs.index_at(key, offset).ok()?)?;
+        let first_seen = analysis.logs.place(entry.record).first_seen?;
+        analysis.timeline.crash_between(first_seen, run.position)
+    };
     let site = any_record(draft, |draft, run, _, offset| {
         let record = draft.survey.record(&run.key, offset);
         let sent_first =
             record.and_then(|record| record.sent_at).is_some_and(|sent_at| sent_at < run.position);
         let polled_later =
             record.is_some_and(|record| record.polled_at.iter().any(|at| *at > run.position));
-        sent_first && polled_later
+        sent_first && polled_later && crashed_since_first_seen(run, offset).is_none()
     });
     let (run, at) = site?;
     let other = draft.fresh_record();
