@@ -8,7 +8,8 @@ mod shop;
 
 use merkql::broker::BrokerConfig;
 use merkql_sim::app::{Check, CheckError, Machine, Plan};
-use shop::{Outcome, Shipping, Warehouse, commit_then_ship, ship_then_commit, take_orders};
+use shop::{Outcome, Shipping, Warehouse, take_orders};
+pub(crate) use shop::{commit_then_ship, ship_then_commit};
 
 const ORDERS: u32 = 5;
 
@@ -20,9 +21,9 @@ impl Shipping for Machine<Warehouse> {
     }
 }
 
-type Application = fn(BrokerConfig, &Machine<Warehouse>) -> Outcome;
+pub(crate) type Application = fn(BrokerConfig, &Machine<Warehouse>) -> Outcome;
 
-fn check(application: Application) -> Check<'static, Warehouse> {
+pub(crate) fn check(application: Application) -> Check<'static, Warehouse> {
     Check::new(
         move |machine| application(machine.config(), machine),
         |warehouse: &Warehouse, _| {
@@ -37,7 +38,7 @@ fn check(application: Application) -> Check<'static, Warehouse> {
 
 // What it finds.
 
-fn main() -> Outcome {
+pub(crate) fn main() -> Outcome {
     println!("commit, then ship:\n");
     let buggy = check(commit_then_ship);
     let failure = match buggy.run() {

@@ -1,10 +1,12 @@
 //! The harness for applications: it finds what it is there to find, tells it in
 //! few words, repeats it, and is not green over nothing.
 
-#[path = "../examples/shop/mod.rs"]
-mod shop;
+#[path = "../examples/commit_too_early.rs"]
+mod example;
 
-use merkql::broker::{Broker, BrokerConfig, BrokerRef};
+use example::{check, commit_then_ship, ship_then_commit};
+use merkql::broker::{Broker, BrokerRef};
+use merkql::consumer::{ConsumerConfig, OffsetReset};
 use merkql::env::Access;
 use merkql::record::ProducerRecord;
 use merkql_sim::app::{
@@ -12,33 +14,13 @@ use merkql_sim::app::{
 };
 use merkql_sim::disk::CrashPhase;
 use merkql_sim::profile::Profile;
-use shop::{Outcome, Shipping, Warehouse, commit_then_ship, ship_then_commit, take_orders};
 use std::cell::Cell;
+use std::error::Error;
 use std::fmt::Display;
 use std::process::Command;
+use std::time::Duration;
 
-const ORDERS: u32 = 5;
-
-impl Shipping for Machine<Warehouse> {
-    fn ship(&self, order: &str) -> Outcome {
-        Ok(self.act("ship", |warehouse| warehouse.ship(order))?)
-    }
-}
-
-type Application = fn(BrokerConfig, &Machine<Warehouse>) -> Outcome;
-
-fn nothing_is_lost(warehouse: &Warehouse) -> Result<(), String> {
-    let lost = (0..ORDERS).find(|n| !warehouse.requests.contains_key(&format!("order {n}")));
-    lost.map_or(Ok(()), |n| Err(format!("order {n} was never shipped")))
-}
-
-fn check(application: Application) -> Check<'static, Warehouse> {
-    Check::new(
-        move |machine| application(machine.config(), machine),
-        |warehouse: &Warehouse, _| nothing_is_lost(warehouse),
-    )
-    .prepare(|machine| take_orders(machine.config(), ORDERS))
-}
+type Outcome = Result<(), Box<dyn Error>>;
 
 fn failure_of<S>(check: &Check<'_, S>) -> Failure {
     match check.run() {
@@ -65,6 +47,11 @@ fn sender(machine: &Machine<u32>) -> Outcome {
 /// A check to which any end is right.
 fn unjudged<'a, E: Display>(live: impl Fn(&Machine<u32>) -> Result<(), E> + 'a) -> Check<'a, u32> {
     Check::new(live, |_, _| Ok::<(), String>(()))
+}
+
+#[test]
+fn the_example_finds_shrinks_and_repeats_its_bug_and_clears_the_application_without_it() {
+    example::main().unwrap();
 }
 
 #[test]
@@ -152,11 +139,46 @@ fn an_error_on_a_live_machine_is_a_failure() {
 }
 
 #[test]
+fn an_application_that_goes_on_for_ever_is_a_failure_on_a_dead_machine_too() {
+    let never_gives_up = |machine: &Machine<u32>| -> Outcome {
+        while send(machine, 3).is_err() {}
+        Ok(())
+    };
+    let failure = failure_of(&unjudged(never_gives_up));
+    assert_eq!(failure.kind, FailureKind::Endless);
+    assert_eq!(failure.plan.crashes.len(), 1);
+
+    let waits_for_more = |machine: &Machine<u32>| -> Outcome {
+        send(machine, 3)?;
+        let broker = Broker::open(machine.config())?;
+        let group_id = "numbers".to_owned();
+        let offset_reset = OffsetReset::Earliest;
+        let config = ConsumerConfig { group_id, auto_commit: false, offset_reset };
+        let mut consumer = Broker::consumer(&broker, config);
+        consumer.subscribe(&["numbers"])?;
+        loop {
+            consumer.poll(Duration::from_secs(1))?;
+        }
+    };
+    let failure = failure_of(&unjudged(waits_for_more));
+    assert_eq!((failure.kind, failure.plan), (FailureKind::Endless, Plan::default()));
+}
+
+#[test]
 fn an_invariant_that_does_not_hold_even_without_a_crash_says_so() {
     let judge = |_: &u32, _: &BrokerRef| Err("wrong");
     let failure = failure_of(&Check::new(sender, judge));
     assert_eq!(failure.plan, Plan::default());
     assert!(failure.to_string().contains("no crash at all"), "{failure}");
+}
+
+#[test]
+fn a_failure_that_takes_two_crashes_keeps_two() {
+    let judge = |lives: &u32, _: &BrokerRef| if *lives > 2 { Err("a third life") } else { Ok(()) };
+    let failure = failure_of(&Check::new(sender, judge).crashes(4..=4));
+    let begin = Moment::Act { name: "begin".to_owned(), nth: 0, phase: ActPhase::After };
+    let crash = Crash { at: begin, loss: Loss::Kill };
+    assert_eq!(failure.plan.crashes, [crash.clone(), crash]);
 }
 
 #[test]

@@ -93,18 +93,26 @@ impl<S> Subject<'_, S> {
         while run.complaint.is_none() {
             let crash = planned.next();
             machine.begin(crash.map(|crash| &crash.at));
-            let result = caught((FailureKind::Error, FailureKind::Panic), || (self.live)(&machine));
+            let kinds = (FailureKind::Error, FailureKind::Panic);
+            let result = caught(kinds, || (self.live)(&machine));
             let died = machine.is_dead();
             run.lives.push(machine.end());
-            let Some(crash) = crash.filter(|_| died) else {
-                // As at the end of any process, what it has forgotten to close is closed.
+            let crash = crash.filter(|_| died);
+            if let Some(crash) = crash {
+                let loss = crash.fate.carry_out(machine.disk());
+                run.plan.crashes.push(Crash { at: crash.at.clone(), loss });
+                machine.stay_down();
+            } else {
+                // As at the end of any process, what it has left open is closed.
                 machine.disk().kill();
+            }
+            if machine.is_endless() {
+                let message = "the application does not end".to_owned();
+                run.complaint = Some(Complaint { kind: FailureKind::Endless, message });
+            } else if crash.is_none() {
                 run.complaint = result.err().or_else(|| self.judge(&machine));
                 break;
-            };
-            let loss = crash.fate.carry_out(machine.disk());
-            run.plan.crashes.push(Crash { at: crash.at.clone(), loss });
-            machine.stay_down();
+            }
         }
         let mut digest = Digest::new();
         digest.number(machine.disk().trace_digest());

@@ -18,6 +18,8 @@ pub enum FailureKind {
     Error,
     /// The application has panicked on a live machine.
     Panic,
+    /// A life does not end, on a live machine or on a dead one.
+    Endless,
     /// The log could not be opened for the invariant.
     Reopen,
     /// The invariant does not hold, or has panicked.
@@ -30,6 +32,7 @@ impl fmt::Display for FailureKind {
             Self::Preparation => "the preparation failed",
             Self::Error => "the application failed on a live machine",
             Self::Panic => "the application panicked on a live machine",
+            Self::Endless => "a life goes on for ever",
             Self::Reopen => "the log could not be opened in the end",
             Self::Invariant => "the invariant does not hold",
         })
@@ -77,11 +80,15 @@ fn story(run: &Run, complaint: &Complaint) -> String {
                 let last = at.and_then(|at| life.events.get(at.checked_sub(1)?));
                 let last = last.map(|last| format!("\n    (last: {last})")).unwrap_or_default();
                 let recovery = if life.in_recovery { " in recovery," } else { "" };
-                format!("dies{recovery} {when}: {}{last}", crash.loss)
+                let is_last = index + 1 == run.lives.len();
+                let goes_on = is_last && complaint.kind == FailureKind::Endless;
+                let goes_on = if goes_on { "\n    and goes on for ever" } else { "" };
+                format!("dies{recovery} {when}: {}{last}{goes_on}", crash.loss)
             }
             None => match complaint.kind {
                 FailureKind::Error => "returns an error".to_owned(),
                 FailureKind::Panic => "panics".to_owned(),
+                FailureKind::Endless => "goes on for ever".to_owned(),
                 _ => "runs to its end".to_owned(),
             },
         };

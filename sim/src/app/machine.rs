@@ -1,6 +1,7 @@
 //! The machine on which the application lives.
 
 use super::life::{Act, Event, merge};
+use super::patience::Patience;
 use super::plan::{ActPhase, Moment};
 use crate::clock::SimClock;
 use crate::disk::{CrashPoint, SimDisk};
@@ -41,6 +42,7 @@ impl Error for Dead {}
 pub struct Machine<S> {
     disk: SimDisk,
     clock: Arc<SimClock>,
+    patience: Arc<Patience>,
     entropy: Arc<Nonces>,
     outside: Mutex<S>,
     life: Mutex<Life>,
@@ -82,6 +84,7 @@ impl<S> Machine<S> {
         disk.record_trace();
         Self {
             disk,
+            patience: Arc::new(Patience::new(Arc::clone(&clock))),
             clock,
             entropy: Arc::new(Nonces::default()),
             outside: Mutex::new(outside),
@@ -93,6 +96,7 @@ impl<S> Machine<S> {
     /// randomness are set, and its files are so small that they are full, rolled
     /// and checkpointed within a few records. Everything else may be changed.
     pub fn config(&self) -> BrokerConfig {
+        self.patience.ask();
         BrokerConfig {
             journal_initial_bytes: 8192,
             journal_max_bytes: 16384,
@@ -100,7 +104,7 @@ impl<S> Machine<S> {
             index_interval_bytes: 64,
             max_open_files: 8,
             file_system: Arc::new(self.disk.process()),
-            clock: self.clock.clone(),
+            clock: self.patience.clone(),
             entropy: self.entropy.clone(),
             probe: self.life().probe.clone(),
             ..BrokerConfig::new(DATA_DIR)
@@ -124,6 +128,7 @@ impl<S> Machine<S> {
     ///
     /// Acts of different meaning have different names: stories are told by them.
     pub fn act<R>(&self, name: &str, effect: impl FnOnce(&mut S) -> R) -> Result<R, Dead> {
+        self.patience.ask();
         if self.is_dead() {
             return Err(Dead);
         }
@@ -148,6 +153,11 @@ impl<S> Machine<S> {
     /// Whether the machine has died.
     pub fn is_dead(&self) -> bool {
         self.disk.is_dead()
+    }
+
+    /// Whether the life was stopped because it would have gone on for ever.
+    pub(super) fn is_endless(&self) -> bool {
+        self.patience.is_over()
     }
 
     pub(super) fn disk(&self) -> &SimDisk {
@@ -177,6 +187,7 @@ impl<S> Machine<S> {
 
     /// Begins a life, which dies at `at` if it gets there.
     pub(super) fn begin(&self, at: Option<&Moment>) {
+        self.patience.restore();
         let mut life = Life {
             first_change: self.disk.changes(),
             first_op: self.disk.io_ops(),

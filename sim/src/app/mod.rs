@@ -69,9 +69,9 @@
 //!   [`Machine::entropy`], nothing that differs from run to run (the order of a
 //!   `HashMap`). A check that sees two runs differ says so
 //!   ([`CheckError::NotRepeatable`]).
-//! * It returns when there is nothing left to do.
-//! * On a dead machine every call fails. The application returns, with an error
-//!   or without, or panics; what it does not do is try for ever.
+//! * It returns when there is nothing left to do. On a dead machine every call
+//!   fails, and it returns, with an error or without, or panics. One that goes on
+//!   for ever is a failure ([`FailureKind::Endless`]).
 //! * On a live machine an error or a panic is a failure.
 //! * What a life keeps in memory for the next one did not survive, so the next
 //!   one must not look at it: keep it in the log, or outside.
@@ -89,6 +89,7 @@ mod execute;
 mod failure;
 mod life;
 mod machine;
+mod patience;
 mod plan;
 mod shrink;
 mod summary;
