@@ -343,7 +343,7 @@ fn the_line_that_a_story_ends_with_repeats_it() {
     let plan = &failure.plan;
     assert!(line.starts_with(&format!("MERKQL_SIM_PLAN='{plan}' ")), "{line}");
     if std::thread::current().name() == Some(name) {
-        assert!(line.ends_with(&format!("cargo test {name}")), "{line}");
+        assert!(line.ends_with(&format!("cargo test {name} -- --exact")), "{line}");
     }
 
     let output_with = |variable: &str, value: &str| {

@@ -126,7 +126,7 @@ fn command(plan: &Plan) -> String {
     // The thread of a test bears the test's name.
     let thread = std::thread::current();
     let command = match thread.name() {
-        Some(name) if name != "main" => format!("cargo test {name}"),
+        Some(name) if name != "main" => format!("cargo test {name} -- --exact"),
         _ => "(the same command)".to_owned(),
     };
     format!("{PLAN_VARIABLE}='{text}' {command}")

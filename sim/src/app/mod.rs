@@ -13,7 +13,8 @@
 //! starts the application again, which may die again, in its recovery too. The
 //! last life is left in peace, and then the invariant has to hold. A failure is
 //! shrunk to few, early and simple crashes, told as a story, and comes with a
-//! [`Plan`] that repeats it without any random generator.
+//! [`Plan`] that repeats it without any random generator. While it is shrunk it
+//! stays the same failure: of one kind, and in the same words but for numbers.
 //!
 //! ```
 //! use merkql::broker::{Broker, BrokerConfig};
@@ -72,7 +73,8 @@
 //! * It returns when there is nothing left to do. On a dead machine every call
 //!   fails, and it returns, with an error or without, or panics. One that goes on
 //!   for ever is a failure ([`FailureKind::Endless`]).
-//! * On a live machine an error or a panic is a failure.
+//! * On a live machine an error or a panic is a failure. On a dead one it is not,
+//!   though a panic still prints its message.
 //! * What a life keeps in memory for the next one did not survive, so the next
 //!   one must not look at it: keep it in the log, or outside.
 //!

@@ -13,26 +13,29 @@ const RUNS_MAX: u64 = 2000;
 /// what is lost.
 type Weight = (bool, usize, u64, usize);
 
-/// The simplest run found that fails as `failed` does; `failed` itself if none is.
-pub(super) fn shrink<S>(subject: &Subject<'_, S>, failed: Run) -> Run {
-    let mut simplest = failed;
+/// The simplest run found that fails as `failed` does, and its complaint;
+/// `failed` itself if there is none.
+pub(super) fn shrink<S>(
+    subject: &Subject<'_, S>,
+    failed: Run,
+    complaint: Complaint,
+) -> (Run, Complaint) {
+    let mut simplest = (failed, complaint);
     let mut runs_left = RUNS_MAX;
     'simpler: loop {
-        let peaceful = peaceful(subject, &simplest.plan);
-        for plan in simpler(&simplest, &peaceful) {
+        let peaceful = peaceful(subject, &simplest.0.plan);
+        for plan in simpler(&simplest.0, &peaceful) {
             if runs_left == 0 {
                 return simplest;
             }
             runs_left -= 1;
             let planned: Vec<Planned> = plan.crashes.iter().map(Planned::from).collect();
-            let run = subject.execute(&planned);
-            let same = match (&run.complaint, &simplest.complaint) {
-                (Some(a), Some(b)) => alike(a, b),
-                _ => false,
-            };
-            // A run that got lost may happen to be no simpler than before.
-            if same && weight(&run) < weight(&simplest) {
-                simplest = run;
+            let mut run = subject.execute(&planned);
+            let Some(complaint) = run.complaint.take() else { continue };
+            // A run that went another way may be no simpler than before.
+            if alike(&complaint, &simplest.1) && weight(&run) < weight(&simplest.0) {
+                run.complaint = Some(complaint.clone());
+                simplest = (run, complaint);
                 continue 'simpler;
             }
         }
