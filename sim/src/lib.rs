@@ -1,6 +1,9 @@
 //! A world to break the log in: a disk that lies and dies on command, a clock
 //! that obeys, randomness that repeats.
 //!
+//! To test an application of the log, begin with [`app`]; the rest is what it is
+//! made of.
+//!
 //! Everything here is deterministic. The same calls in the same order give the
 //! same results, and whatever is drawn is drawn from a seed; what a crash leaves
 //! on the disk is an explicit list ([`disk::Survivors`]) that can be written
@@ -41,6 +44,7 @@
 
 #![deny(missing_docs)]
 
+pub mod app;
 pub mod clock;
 pub mod disk;
 pub mod entropy;

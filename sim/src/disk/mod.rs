@@ -137,6 +137,12 @@ impl SimDisk {
         self.shared.state().died_by.take()
     }
 
+    /// Makes the process die now, between two operations. Then, as after
+    /// [`SimDisk::crash_at`], something has to say what kind of death it was.
+    pub fn crash_now(&self) {
+        self.shared.state().dead = true;
+    }
+
     /// Whether the crash that was asked for has come.
     pub fn is_dead(&self) -> bool {
         self.shared.state().dead
