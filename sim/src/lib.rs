@@ -62,6 +62,9 @@ compile_error!(
 #[cfg(feature = "world")]
 pub mod canary;
 #[cfg(feature = "world")]
+#[doc(hidden)]
+pub mod cli;
+#[cfg(feature = "world")]
 mod client;
 #[cfg(feature = "world")]
 pub mod generate;

@@ -1,0 +1,76 @@
+//! The command line: one file a subcommand, and what they share.
+//!
+//! Every subcommand takes `--json FILE|-`, which is written on failure too; with
+//! `-` the result goes to standard output and everything for people to standard
+//! error. Exit status: 0 clean, 1 an anomaly or a harness that tested nothing,
+//! 2 wrong usage.
+
+mod output;
+mod run;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// What a subcommand comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// Everything is as it should be.
+    Clean,
+    /// An anomaly was found, or nothing was tested.
+    Anomaly,
+    /// The arguments make no sense, or a file cannot be read or written.
+    Usage,
+}
+
+impl From<Status> for ExitCode {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Clean => Self::SUCCESS,
+            Status::Anomaly => Self::from(1),
+            Status::Usage => Self::from(2),
+        }
+    }
+}
+
+/// Breaks merkql on purpose: runs it on a simulated disk that lies and dies on
+/// command, and lets the checkers judge what its clients saw.
+#[derive(Debug, Parser)]
+#[command(name = "merkql-sim", version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  merkql-sim                            the default campaign
+  merkql-sim run --seeds 10000          a longer one
+  merkql-sim replay 17 --trace ops      what happened in seed 17, step by step
+
+Exit status: 0 clean, 1 an anomaly or a harness that tested nothing, 2 wrong usage.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs many seeds on all cores, and sums up what happened in them.
+    Run(run::Args),
+}
+
+/// Carries out what the arguments of the process ask for.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no mistake, and go to standard output.
+            let status = if error.use_stderr() { Status::Usage } else { Status::Clean };
+            return match error.print() {
+                Ok(()) => status.into(),
+                Err(_) => Status::Usage.into(),
+            };
+        }
+    };
+    let command = cli.command.unwrap_or_else(|| Command::Run(run::Args::default()));
+    let status = match command {
+        Command::Run(args) => run::run(&args),
+    };
+    status.into()
+}

@@ -1,0 +1,43 @@
+//! Where results go: text for people, JSON for programs.
+
+use serde::Serialize;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+
+/// The option that all subcommands share.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Output {
+    /// Writes the result as JSON to this file; `-` is standard output, and text then goes to standard error.
+    #[arg(long, value_name = "FILE|-")]
+    pub(crate) json: Option<String>,
+}
+
+impl Output {
+    /// Prints a line for people.
+    pub(crate) fn line(&self, line: impl AsRef<str>) {
+        let text = line.as_ref();
+        let written = if self.json.as_deref() == Some("-") {
+            writeln!(io::stderr(), "{text}")
+        } else {
+            writeln!(io::stdout(), "{text}")
+        };
+        // A reader that has gone away wants to see no more.
+        drop(written);
+    }
+
+    /// Writes the result for programs, if it was asked for. Fails with a message.
+    pub(crate) fn write_json(&self, result: &impl Serialize) -> Result<(), String> {
+        let Some(target) = &self.json else { return Ok(()) };
+        let write = |mut to: Box<dyn Write>| -> io::Result<()> {
+            serde_json::to_writer_pretty(&mut to, result)?;
+            writeln!(to)
+        };
+        let written = if target == "-" {
+            write(Box::new(io::stdout()))
+        } else {
+            File::create(Path::new(target)).and_then(|file| write(Box::new(file)))
+        };
+        written.map_err(|error| format!("cannot write {target}: {error}"))
+    }
+}
