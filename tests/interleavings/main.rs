@@ -36,6 +36,7 @@ mod groups;
 mod members;
 mod readers;
 mod recorder;
+mod repairing;
 mod run;
 mod senders;
 mod snapshots;

@@ -8,6 +8,7 @@ use merkql::consumer::{Consumer, ConsumerConfig, OffsetReset};
 use merkql::record::Record;
 use merkql_jepsen::history::{
     Action, Attachments, Commit, Datum, FinalPolls, Key, Kind, MicroOp, OffsetMap, Process,
+    Rebalance,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,6 +25,8 @@ pub(crate) struct Member<'r> {
     consumer: Consumer,
     /// Behind what the last poll returned.
     uncommitted: OffsetMap,
+    /// What was assigned to it after the last poll.
+    assigned: Vec<Key>,
 }
 
 impl<'r> Member<'r> {
@@ -61,7 +64,8 @@ impl<'r> Member<'r> {
             offset_reset: OffsetReset::Earliest,
         };
         let consumer = Broker::consumer(broker, config);
-        Self { run, process, group: group.to_owned(), consumer, uncommitted: Vec::new() }
+        let group = group.to_owned();
+        Self { run, process, group, consumer, uncommitted: Vec::new(), assigned: Vec::new() }
     }
 
     /// Polls; nothing if that failed, and then the consumer is of no use any more.
@@ -69,6 +73,7 @@ impl<'r> Member<'r> {
         let recorder = &self.run.recorder;
         recorder.note(&self.process, Kind::Invoke, Action::Poll(vec![MicroOp::poll()]));
         let polled = self.consumer.poll(timeout);
+        self.note_rebalance();
         let kind = self.run.kind(&polled);
         let records = polled.unwrap_or_default();
         let (action, hashes) = answer(&records);
@@ -81,6 +86,28 @@ impl<'r> Member<'r> {
         }
         self.uncommitted = ends.into_iter().map(|(topic, end)| (key(&topic), end)).collect();
         (kind == Kind::Ok).then_some(records)
+    }
+
+    /// Tells what the poll has changed in what the member owns.
+    fn note_rebalance(&mut self) {
+        if !self.run.rebalances {
+            return;
+        }
+        let now = self.consumer.assignment();
+        let now: Vec<Key> = now.into_iter().map(|(topic, _)| key(&topic)).collect();
+        let missing = |from: &[Key], of: &[Key]| -> Vec<Key> {
+            of.iter().filter(|key| !from.contains(key)).cloned().collect()
+        };
+        let (assigned, revoked) = (missing(&self.assigned, &now), missing(&now, &self.assigned));
+        self.assigned = now;
+        if assigned.is_empty() && revoked.is_empty() {
+            return;
+        }
+        self.run.tally.count("rebalanced");
+        let (group, rest) = (Datum::str(&self.group), Vec::new());
+        let rebalance = Rebalance { group, assigned, revoked, rest };
+        let rebalance = Action::Rebalance(Box::new(rebalance));
+        self.run.recorder.note(&self.process, Kind::Ok, rebalance);
     }
 
     /// Commits what the last poll returned; returns whether all of it was.
@@ -122,21 +149,24 @@ impl<'r> Member<'r> {
         Commit { group: Datum::str(&self.group), offsets, rest: Vec::new() }
     }
 
-    /// Reads from the committed offsets to the ends. Where reading begins is what
-    /// was committed; where nothing is left to be read, it is the end.
-    pub(crate) fn read_on(mut self, broker: &BrokerRef, topics: &[&str]) {
+    /// Asks what the group has committed.
+    pub(crate) fn look_up_committed(&self, topics: &[&str]) {
         let reader = self.run.recorder.new_process();
         let asked = self.offsets(keys(topics).into_iter().map(|key| (key, None)).collect());
         self.run.recorder.note(&reader, Kind::Invoke, Action::Committed(Box::new(asked)));
-        let records = self.poll(NOW).expect("nothing fails after recovery");
-        let begin = |topic: &&str| {
-            let first = records.iter().find(|record| record.topic == **topic);
-            first.map_or_else(|| Run::end_offset(broker, topic), |record| record.offset)
-        };
-        let begins = topics.iter().map(|topic| (key(topic), Some(begin(topic)))).collect();
-        let found = Action::Committed(Box::new(self.offsets(begins)));
-        self.run.recorder.note(&reader, Kind::Ok, found);
-        assert_eq!(self.poll(NOW), Some(Vec::new()), "one poll returns everything");
+        let committed = topics
+            .iter()
+            .map(|topic| self.consumer.committed(topic, 0).map(|offset| (key(topic), offset)));
+        let committed: merkql::Result<Vec<_>> = committed.collect();
+        let kind = self.run.kind(&committed);
+        let found = self.offsets(committed.unwrap_or_default());
+        self.run.recorder.note(&reader, kind, Action::Committed(Box::new(found)));
+    }
+
+    /// Reads on to the ends from where the group has come.
+    pub(crate) fn read_on(mut self, topics: &[&str]) {
+        self.look_up_committed(topics);
+        while self.poll(NOW).is_some_and(|records| !records.is_empty()) {}
         self.leave();
     }
 

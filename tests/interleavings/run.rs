@@ -20,13 +20,20 @@ pub(crate) struct Run {
     pub(crate) world: World,
     pub(crate) recorder: Recorder,
     pub(crate) tally: Arc<Tally>,
+    /// Whether members tell of every rebalance.
+    pub(crate) rebalances: bool,
     delivered: Mutex<Delivered>,
 }
 
 impl Run {
     pub(crate) fn new(world: World, tally: &Arc<Tally>) -> Self {
         let (recorder, tally) = (Recorder::default(), Arc::clone(tally));
-        Self { world, recorder, tally, delivered: Mutex::default() }
+        Self { world, recorder, tally, rebalances: false, delivered: Mutex::default() }
+    }
+
+    /// One whose members never wait in a poll, and so can tell of every rebalance.
+    pub(crate) fn telling_rebalances(world: World, tally: &Arc<Tally>) -> Self {
+        Self { rebalances: true, ..Self::new(world, tally) }
     }
 
     /// Opens the log, which never fails here: whatever a crash leaves is recovered.
@@ -38,19 +45,25 @@ impl Run {
             dense_offsets: true,
             atomic_batches: true,
             all_sends: true,
-            ..Declarations::default()
+            rebalances: self.rebalances,
+            rest: Vec::new(),
         };
         self.recorder.note(&opener, Kind::Ok, Action::Open(promises));
         broker
     }
 
-    /// How a call ended. A closed broker has not begun it; after a crash nobody
-    /// knows; and nothing else can go wrong.
+    /// How a call ended. A closed broker has not begun it; a commit of a member
+    /// that has lost partitions has done the rest; after a crash nobody knows; and
+    /// nothing else can go wrong.
     pub(crate) fn kind<T>(&self, result: &merkql::Result<T>) -> Kind {
         match result {
             Ok(_) => {
                 self.tally.count("answered");
                 Kind::Ok
+            }
+            Err(Error::NotAssigned { .. }) => {
+                self.tally.count("told of lost partitions");
+                Kind::Info
             }
             Err(Error::Closed) => {
                 self.tally.count("refused as closed");
@@ -77,7 +90,7 @@ impl Run {
         let topics = broker.topics();
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
         for group in groups {
-            Member::join(&self, &broker, group, &topics).read_on(&broker, &topics);
+            Member::join(&self, &broker, group, &topics).read_on(&topics);
         }
         self.audit(&broker, &topics);
         drop(broker);
