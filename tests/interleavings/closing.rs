@@ -4,7 +4,7 @@
 use super::explore::{Tally, explore};
 use super::members::{Member, NOW};
 use super::run::Run;
-use super::senders::Sender;
+use super::senders::{Pending, Sender};
 use super::snapshots::Snapshots;
 use super::world::World;
 use merkql::broker::{Broker, BrokerRef};
@@ -70,7 +70,7 @@ fn drop_amid_waits(tally: &Arc<Tally>) {
         let mut member = Member::join(&run, &broker, "g", &["a"]);
         let run = &run;
         scope.spawn(move || {
-            let written = handed_over.is_none_or(|pending| pending.wait());
+            let written = handed_over.is_none_or(Pending::wait);
             assert!(written || run.world.disk.is_dead(), "handed over and not written");
         });
         scope.spawn(move || {

@@ -31,7 +31,7 @@ pub(crate) fn torn_batches(records: &[Record]) -> Vec<&str> {
 /// A send that was handed over.
 pub(crate) struct Pending<'r> {
     run: &'r Run,
-    pending: PendingSend,
+    sent: PendingSend,
     process: Process,
     steps: Vec<MicroOp>,
 }
@@ -83,7 +83,7 @@ impl<'r> Sender<'r> {
         let process = self.run.recorder.new_process();
         let (records, steps) = self.records(&process, topics);
         match self.producer.enqueue(&records) {
-            Ok(pending) => Some(Pending { run: self.run, pending, process, steps }),
+            Ok(sent) => Some(Pending { run: self.run, sent, process, steps }),
             refused => {
                 note_sent(self.run, &process, steps, &refused.map(|_| Vec::new()));
                 None
@@ -101,7 +101,7 @@ impl<'r> Sender<'r> {
 impl Pending<'_> {
     /// Waits for the acknowledgement; returns whether it came.
     pub(crate) fn wait(self) -> bool {
-        note_sent(self.run, &self.process, self.steps, &self.pending.wait())
+        note_sent(self.run, &self.process, self.steps, &self.sent.wait())
     }
 }
 

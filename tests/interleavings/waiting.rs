@@ -19,7 +19,9 @@ const RECORDS: usize = 4;
 fn waiting(tally: &Arc<Tally>) {
     let run = Run::new(World::patient(), tally);
     let broker = run.open();
-    TOPICS.iter().for_each(|topic| broker.create_topic(topic, 1).expect("nothing has crashed"));
+    for topic in TOPICS {
+        broker.create_topic(topic, 1).expect("nothing crashes here");
+    }
     let seen = Mutex::new(BTreeSet::new());
     // Waits for ever. It is the log's end that ends it, and whoever is given the
     // last record closes the log.
