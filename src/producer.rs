@@ -13,11 +13,11 @@ use crate::storage::frame::{Body, Headers};
 use crate::storage::options::BATCH_BYTES_MAX;
 use crate::storage::producers::Sent;
 use crate::storage::tables::TopicLog;
+use crate::sync::atomic::Ordering;
 use crate::topic::check_name;
 use chrono::DateTime;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
