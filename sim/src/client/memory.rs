@@ -72,6 +72,12 @@ impl Memory {
         existing.map(|(name, topic)| (name.clone(), topic.partitions)).collect()
     }
 
+    /// The keys of all partitions that exist.
+    pub(crate) fn keys(&self) -> Vec<Key> {
+        let topics = self.topics().into_iter();
+        topics.flat_map(|(name, n)| (0..n).map(move |number| key_of(&name, number))).collect()
+    }
+
     /// The keys of these topics' partitions, as far as they exist.
     pub(crate) fn keys_of(&self, topics: &[String]) -> Vec<Key> {
         let existing = self.topics().into_iter().filter(|(name, _)| topics.contains(name));

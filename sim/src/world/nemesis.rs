@@ -16,9 +16,7 @@ use crate::client::tamper::Tamper;
 use crate::disk::{Digest, Image, Limits};
 use crate::fault::FaultKind;
 use crate::profile::Profile;
-use crate::scenario::{
-    Action, Blow, Death, During, Harm, RecordSpec, Restart, Scenario, Step, Stop,
-};
+use crate::scenario::{Action, Blow, Death, During, RecordSpec, Restart, Scenario, Step, Stop};
 use merkql::broker::{Broker, BrokerRef};
 use merkql::{Error, Result};
 use merkql_jepsen::history::{
@@ -320,17 +318,21 @@ impl<'s> Nemesis<'s> {
             let Some(done) = do_harm(&self.stage.disk, image, at, self.damages + 1, slots) else {
                 continue;
             };
-            let suspect = done.note.class == FaultClass::Detected && done.is_whole_log;
+            let suspect = done.note.class == FaultClass::Detected
+                && done.is_whole_log
+                && !done.is_rolled_back;
             self.is_journal_suspect |= suspect;
             rolled_back |= done.is_rolled_back;
             self.stage.memory.state().is_unreadable |= done.is_unreadable;
             self.note_damage(Some(done.note));
-            if matches!(at.harm, Harm::RollBackAll) {
-                self.contents.clear();
-            }
         }
         if let Some((_, ends)) = self.image.as_ref().filter(|_| rolled_back) {
-            self.stage.recorder.note("nemesis", Told::UndecidableTail(ends.clone()));
+            // All that came later is gone, and no log could tell.
+            let known =
+                |key: &Key| ends.iter().find(|(of, _)| of == key).map_or(0, |(_, end)| *end);
+            let keys = self.stage.memory.keys();
+            let tails = keys.into_iter().map(|key| (known(&key), key));
+            self.tails = Some(tails.map(|(end, key)| (key, end)).collect());
         }
     }
 
@@ -374,7 +376,7 @@ impl<'s> Nemesis<'s> {
 
     /// What the log may lose without being able to know, as the disk is now.
     fn look_for_tails(&mut self) {
-        if self.is_journal_suspect {
+        if self.is_journal_suspect && self.tails.is_none() {
             let operations = self.stage.recorder.since(0);
             let after = tails::contents(&self.stage.disk);
             let topics = self.stage.memory.topics();

@@ -55,7 +55,7 @@ pub(crate) fn tails(
     for (topic, partitions) in topics {
         for number in 0..*partitions {
             let key = key_of(topic, number);
-            let Some(records) = acknowledged.get(&key) else { continue };
+            let records = acknowledged.get(&key);
             let folder = |path: &str| {
                 path.strip_prefix(LOG)
                     .and_then(|path| path.strip_prefix("topics/"))
@@ -68,11 +68,9 @@ pub(crate) fn tails(
                 let files = after.iter().filter(|(path, _)| folder(path));
                 files.into_iter().any(|(path, now)| is_whole(tag, before.get(path), now))
             };
-            let last = records.iter().rev().find(|(_, tag)| kept(tag));
-            let from = last.map_or(0, |(offset, _)| offset + 1);
-            if records.keys().next_back().is_some_and(|last| *last >= from) {
-                tails.push((key, from));
-            }
+            let last = records.and_then(|records| records.iter().rev().find(|(_, tag)| kept(tag)));
+            // Where no record can be gone, a committed offset can.
+            tails.push((key, last.map_or(0, |(offset, _)| offset + 1)));
         }
     }
     tails
