@@ -103,7 +103,9 @@ impl Bench {
             }
             member.owned = owned;
         }
-        gains.into_iter().for_each(|gain| self.note_as(gain));
+        for gain in gains {
+            self.note_as(gain);
+        }
     }
 
     fn note_as(&self, (process, action): (Process, Action)) {

@@ -79,14 +79,9 @@ impl Recorder {
         self.state().errors.clone()
     }
 
-    /// How many operations there are so far.
-    pub(crate) fn len(&self) -> usize {
-        self.state().history.len()
-    }
-
-    /// The operations from a position on.
-    pub(crate) fn since(&self, position: usize) -> Vec<Operation> {
-        self.state().history.operations().get(position..).unwrap_or_default().to_vec()
+    /// The operations so far.
+    pub(crate) fn operations(&self) -> Vec<Operation> {
+        self.state().history.operations().to_vec()
     }
 
     /// The history so far.

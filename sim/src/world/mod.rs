@@ -8,9 +8,11 @@
 //! were told comes out as a history, and only the checkers judge it.
 
 mod addresses;
+mod ending;
 mod harm;
 mod host;
 mod nemesis;
+mod opening;
 mod paths;
 mod run;
 mod stage;

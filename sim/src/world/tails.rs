@@ -11,6 +11,7 @@ use crate::client::names::{key_of, value_of};
 use crate::disk::SimDisk;
 use merkql_jepsen::history::{Action, Datum, Key, Kind, MicroOp, Operation};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// How much beside a record's value must be as it was for the record to be whole.
 const MARGIN_BYTES: usize = 128;
@@ -23,7 +24,7 @@ pub(crate) fn contents(disk: &SimDisk) -> Contents {
     let topics = format!("{LOG}topics/");
     let files = disk.files().into_iter().filter(|path| path.starts_with(&topics));
     files
-        .filter(|path| path.ends_with(".log"))
+        .filter(|path| Path::new(path).extension().is_some_and(|extension| extension == "log"))
         .filter_map(|path| Some((path.clone(), disk.content(&path).ok()?)))
         .collect()
 }
