@@ -4,6 +4,7 @@ use super::Status;
 use super::output::Output;
 
 #[derive(Debug, Clone, clap::Args)]
+#[cfg_attr(not(unix), allow(dead_code, reason = "without signals nothing can be done"))]
 pub(crate) struct Args {
     #[command(flatten)]
     output: Output,
@@ -35,8 +36,7 @@ pub(crate) struct Args {
 
 #[cfg(not(unix))]
 pub(crate) fn run(args: &Args) -> Status {
-    let Args { output, kills: _, seconds: _, writers: _, readers: _, dir: _, seed: _, .. } = args;
-    output.line("`real` is not available here: it needs Unix's signals.");
+    args.output.line("`real` is not available here: it needs Unix's signals.");
     Status::Usage
 }
 

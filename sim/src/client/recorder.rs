@@ -14,11 +14,14 @@ pub(crate) struct Recorder {
     state: Arc<Mutex<State>>,
 }
 
+/// Somebody who takes operations, one at a time.
+type Sink = Box<dyn FnMut(&Operation) + Send>;
+
 #[derive(Default)]
 struct State {
     history: History,
     /// Takes the operations instead of the history, where they are kept elsewhere.
-    sink: Option<Box<dyn FnMut(&Operation) + Send>>,
+    sink: Option<Sink>,
     processes: i64,
     errors: BTreeSet<&'static str>,
 }

@@ -3,7 +3,7 @@
 
 use super::letter::{Letter, Orders, Purpose};
 use super::pipe::{Said, say, write_down};
-use super::workers::Shop;
+use super::workers::{Over, Shop};
 use super::workload::{self, TOPICS, config, first_process};
 use super::{Outcome, because};
 use crate::client::Bench;
@@ -17,6 +17,7 @@ use merkql::{Error, Result};
 use merkql_jepsen::history::{Action, Attachments, Datum, Declarations, Kind, Operation, Process};
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::thread;
 use std::time::Duration;
 
@@ -37,6 +38,7 @@ fn speak(what: impl FnOnce(&mut io::StdoutLock<'static>) -> io::Result<()>) {
 /// Everything that the clients have in common but the log.
 #[derive(Debug)]
 struct Host {
+    next_step: AtomicU32,
     orders: Orders,
     recorder: Recorder,
     memory: Arc<Memory>,
@@ -50,10 +52,11 @@ pub(crate) fn child() -> Outcome<()> {
     let first = first_process(letter.orders.life);
     let recorder = Recorder::streaming(Arc::new(OsClock), first, write);
     let memory = Arc::default();
-    let host = Host { orders: letter.orders.clone(), recorder, memory };
+    let next_step = AtomicU32::new(workload::first_step(letter.orders.life));
+    let host = Host { next_step, orders: letter.orders.clone(), recorder, memory };
     let last_word = match letter.orders.purpose {
         Purpose::Finish => host.finish(&letter),
-        Purpose::Work | Purpose::WorkAndRead => host.work(&letter),
+        Purpose::Work | Purpose::WorkAndRead | Purpose::WorkAndClose => host.work(&letter),
     };
     speak(|to| say(to, &last_word));
     Ok(())
@@ -95,18 +98,25 @@ impl Host {
         bench
     }
 
-    /// Works until it is killed, or the log takes no writes any more.
+    /// Works until it is killed, or the log takes no writes any more. If the log
+    /// is to be closed in between, it is opened again.
     fn work(&self, letter: &Letter) -> Said {
-        let Some(bench) = self.open() else { return Said::Refused };
-        while let Err(error) = create_topics(&bench) {
-            if matches!(error, Error::NeedsReopen { .. } | Error::Io { .. }) {
+        let mut is_reminded = false;
+        loop {
+            let Some(bench) = self.open() else { return Said::Refused };
+            if prepare(&bench).is_err() {
                 return Said::Latched;
             }
-            thread::sleep(AGAIN);
+            // Later the clients know more than the letter says.
+            if !std::mem::replace(&mut is_reminded, true) {
+                letter.remind(&bench);
+            }
+            if Shop::new(&bench, &self.orders, &self.next_step).run() == Over::Latched {
+                return Said::Latched;
+            }
+            // A full disk may refuse; then the next opening has more to do.
+            drop(Broker::close(&bench.broker));
         }
-        letter.remind(&bench);
-        Shop::new(&bench, &self.orders).run();
-        Said::Latched
     }
 
     /// Finishes what is open, reads everything, closes the log, opens it again
@@ -147,6 +157,17 @@ fn declarations() -> Declarations {
 
 fn create_topics(bench: &Bench) -> Result<()> {
     TOPICS.iter().try_for_each(|(topic, partitions)| bench.create_topic(topic, *partitions, 0))
+}
+
+/// Creates the topics, as often as it takes.
+fn prepare(bench: &Bench) -> Result<()> {
+    while let Err(error) = create_topics(bench) {
+        if matches!(error, Error::NeedsReopen { .. } | Error::Io { .. }) {
+            return Err(error);
+        }
+        thread::sleep(AGAIN);
+    }
+    Ok(())
 }
 
 fn finish(bench: &Bench, letter: &Letter) -> Result<()> {

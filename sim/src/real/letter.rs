@@ -19,6 +19,8 @@ pub(crate) enum Purpose {
     Work,
     /// To work, and to read everything meanwhile.
     WorkAndRead,
+    /// To work, to close the log after a while, to open it again, and so on.
+    WorkAndClose,
     /// To finish what is open, read everything, close the log and do so again.
     Finish,
 }

@@ -48,6 +48,16 @@ pub(crate) enum End {
     Fell,
 }
 
+/// A life in retrospect.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ending {
+    pub(crate) end: End,
+    /// How far it had come.
+    pub(crate) stage: Stage,
+    /// How many sends had no answer.
+    pub(crate) open: u64,
+}
+
 /// A life under way.
 #[derive(Debug)]
 pub(crate) struct Life<'b> {
@@ -57,8 +67,6 @@ pub(crate) struct Life<'b> {
     dir: PathBuf,
     pub(crate) stage: Stage,
     end: Option<End>,
-    /// Its last line was cut off.
-    pub(crate) is_torn: bool,
     /// Nobody speaks any more.
     is_silent: bool,
     opening_since: Option<Instant>,
@@ -88,7 +96,6 @@ impl<'b> Life<'b> {
             dir: letter.orders.dir.clone(),
             stage: Stage::Born,
             end: None,
-            is_torn: false,
             is_silent: false,
             opening_since: None,
             opening_took: None,
@@ -118,7 +125,8 @@ impl<'b> Life<'b> {
             Said::Latched => ends(End::Latched),
             Said::Refused => ends(End::Refused),
             Said::Done => ends(End::Done),
-            Said::Torn => self.is_torn = true,
+            // What was cut off was not said.
+            Said::Torn => {}
             Said::Nonsense(text) => return Err(format!("the child said {text:?}")),
         }
         Ok(())
@@ -162,17 +170,13 @@ impl<'b> Life<'b> {
     }
 
     /// Kills the process unless it is over, and hears all that it had said. What
-    /// it has not answered by then is written down as unknown. Returns how it
-    /// ended, and how many sends were open.
-    pub(crate) fn end(mut self) -> Outcome<(End, u64)> {
+    /// it has not answered by then is written down as unknown.
+    pub(crate) fn end(mut self) -> Outcome<Ending> {
         let is_killed = !self.is_over();
         let status = if is_killed { self.running.kill() } else { self.running.wait() }?;
         // The other end of the pipe is closed, so this ends.
         while let Ok(said) = self.said.recv() {
-            let stage = self.stage;
             self.hear(said)?;
-            // How far it had come is what was heard when it was struck.
-            self.stage = self.stage.max(stage);
         }
         let end = match self.end {
             Some(end) if status.success() => end,
@@ -186,6 +190,6 @@ impl<'b> Life<'b> {
         if end == End::Killed {
             self.book.note("nemesis", Action::Crash(Datum::str("kill")));
         }
-        Ok((end, self.book.died()))
+        Ok(Ending { end, stage: self.stage, open: self.book.died() })
     }
 }

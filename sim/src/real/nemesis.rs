@@ -3,6 +3,7 @@
 
 use super::Outcome;
 use super::disk::Ground;
+use super::letter::Purpose;
 use super::life::{Life, Stage};
 use super::report::Report;
 use crate::random::{Stream, stream};
@@ -48,9 +49,13 @@ impl Nemesis {
         self.random.random_range(0..count) == 0
     }
 
-    /// Whether everything is to be read in the life that begins.
-    pub(crate) fn wants_reading(&mut self) -> bool {
-        self.one_in(3)
+    /// What the life that begins is for.
+    pub(crate) fn purpose(&mut self) -> Purpose {
+        match self.random.random_range(0..8) {
+            0..3 => Purpose::WorkAndRead,
+            3..5 => Purpose::WorkAndClose,
+            _ => Purpose::Work,
+        }
     }
 
     /// Lets a process live until the moment when it is to be killed.

@@ -1,7 +1,7 @@
 //! The threads of a child: writers, members of groups, an auditor.
 
 use super::letter::{Orders, Purpose};
-use super::workload::{TOPICS, first_step, group_of, spec};
+use super::workload::{TOPICS, group_of, spec};
 use crate::client::Bench;
 use crate::client::consume::Member;
 use crate::random::{Stream, stream};
@@ -25,24 +25,39 @@ const PAUSE_MICROS_MAX: u64 = 1500;
 const POLL: Duration = Duration::from_millis(5);
 const AUDIT: Duration = Duration::from_millis(40);
 
+/// After how long a log is closed at the latest that is to be closed, in
+/// milliseconds.
+const CLOSE_MILLIS_MAX: u64 = 120;
+
+/// Why no more work is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// The log takes no writes any more.
+    Latched,
+    /// The log is to be closed.
+    Closing,
+}
+
 /// What the threads share.
 #[derive(Debug)]
 pub(crate) struct Shop<'b> {
     bench: &'b Bench,
     orders: &'b Orders,
-    next_step: AtomicU32,
+    next_step: &'b AtomicU32,
     /// The log takes no writes any more.
     is_latched: AtomicBool,
+    /// The log is to be closed.
+    is_closing: AtomicBool,
 }
 
 impl<'b> Shop<'b> {
-    pub(crate) fn new(bench: &'b Bench, orders: &'b Orders) -> Self {
-        let next_step = AtomicU32::new(first_step(orders.life));
-        Self { bench, orders, next_step, is_latched: AtomicBool::new(false) }
+    pub(crate) fn new(bench: &'b Bench, orders: &'b Orders, next_step: &'b AtomicU32) -> Self {
+        let (is_latched, is_closing) = Default::default();
+        Self { bench, orders, next_step, is_latched, is_closing }
     }
 
-    /// Works until the log takes no writes any more.
-    pub(crate) fn run(&self) {
+    /// Works until there is a reason not to.
+    pub(crate) fn run(&self) -> Over {
         thread::scope(|scope| {
             for number in 0..self.orders.writers {
                 scope.spawn(move || self.guarded(|| self.write(number)));
@@ -52,9 +67,15 @@ impl<'b> Shop<'b> {
             }
             scope.spawn(|| self.guarded(|| self.audit()));
             if self.orders.purpose == Purpose::WorkAndRead {
-                scope.spawn(|| self.guarded(|| self.note(self.bench.read_all())));
+                scope.spawn(|| self.guarded(|| self.note(&self.bench.read_all())));
+            }
+            if self.orders.purpose == Purpose::WorkAndClose {
+                let mut random = self.random("closer", self.next_step.load(Ordering::Relaxed));
+                thread::sleep(Duration::from_millis(random.random_range(0..CLOSE_MILLIS_MAX)));
+                self.is_closing.store(true, Ordering::Relaxed);
             }
         });
+        if self.is_latched.load(Ordering::Relaxed) { Over::Latched } else { Over::Closing }
     }
 
     /// A panic is written down as what it is: an anomaly.
@@ -64,14 +85,14 @@ impl<'b> Shop<'b> {
         }
     }
 
-    fn note(&self, done: Result<()>) {
+    fn note<T>(&self, done: &Result<T>) {
         if let Err(Error::NeedsReopen { .. } | Error::Io { .. }) = done {
             self.is_latched.store(true, Ordering::Relaxed);
         }
     }
 
     fn goes_on(&self) -> bool {
-        !self.is_latched.load(Ordering::Relaxed)
+        !self.is_latched.load(Ordering::Relaxed) && !self.is_closing.load(Ordering::Relaxed)
     }
 
     fn random(&self, who: &str, number: u32) -> Stream {
@@ -95,7 +116,7 @@ impl<'b> Shop<'b> {
                 2 => self.send_later(&mut random),
                 _ => self.send_numbered(u64::from(number), &mut random),
             };
-            self.note(done);
+            self.note(&done);
             thread::sleep(Duration::from_micros(random.random_range(0..PAUSE_MICROS_MAX)));
         }
     }
@@ -115,7 +136,7 @@ impl<'b> Shop<'b> {
             // One that was refused has been written down, and the others go on.
             match handed_over {
                 Ok(send) => pending.extend(send),
-                Err(error) => self.note(Err(error)),
+                Err(error) => self.note::<()>(&Err(error)),
             }
         }
         if random.random_bool(0.5) {
@@ -144,7 +165,7 @@ impl<'b> Shop<'b> {
         while self.goes_on() {
             match self.bench.join(&group_of(number), &topics) {
                 Ok(member) => self.be_member(member, &mut random),
-                Err(error) => self.note(Err(error)),
+                Err(error) => self.note::<()>(&Err(error)),
             }
         }
     }
@@ -152,11 +173,11 @@ impl<'b> Shop<'b> {
     fn be_member(&self, mut member: Member, random: &mut Stream) {
         while self.goes_on() {
             let records = self.bench.poll(&mut member, POLL);
-            self.note(self.bench.end_poll(&mut member, records).map(drop));
+            self.note(&self.bench.end_poll(&mut member, records));
             match random.random_range(0..60) {
                 0 => self.bench.seek_back(&mut member, 3),
                 1 => return self.bench.leave(member),
-                2..25 => self.note(self.bench.commit(&mut member)),
+                2..25 => self.note(&self.bench.commit(&mut member)),
                 _ => {}
             }
         }
@@ -173,7 +194,7 @@ impl<'b> Shop<'b> {
             self.bench.audit(&process, turn);
             self.bench.peek(usize::try_from(turn).unwrap_or_default());
             if turn % 3 == 2 {
-                self.note(self.bench.broker.maintain());
+                self.note(&self.bench.broker.maintain());
             }
             thread::sleep(AUDIT);
         }
