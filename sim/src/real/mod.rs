@@ -9,6 +9,10 @@
 //! line stands before the call began, or behind the call's end, and the order of
 //! calls that do not overlap is the one that they really had.
 //!
+//! A kill takes the process's memory, and leaves the operating system what it was
+//! handed: this finds what is wrong between the log's threads, with its recovery
+//! and with real file systems. What a power cut takes is the simulated disk's.
+//!
 //! Nothing in a verdict depends on how fast anything is: time only decides when
 //! the nemesis strikes, and when a process that says nothing is given up.
 

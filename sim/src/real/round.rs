@@ -50,6 +50,7 @@ impl<'p> Round<'p> {
         lived.and(judged)
     }
 
+    /// Lets the lives live, and returns early if the log does not let the next one.
     fn live(
         &mut self,
         nemesis: &mut Nemesis,
@@ -83,13 +84,15 @@ impl<'p> Round<'p> {
         }
     }
 
+    /// One life, and what it adds to the counts.
     fn live_once(
         &mut self,
         purpose: Purpose,
         nemesis: &mut Nemesis,
         report: &mut Report,
     ) -> Outcome<End> {
-        let plants = self.plan.rolls_back && !self.is_rolled_back && self.lives > 0;
+        let is_there = self.ground.log().is_dir();
+        let plants = self.plan.rolls_back && !self.is_rolled_back && is_there;
         if plants {
             self.ground.put_aside()?;
         }
