@@ -68,6 +68,8 @@ pub mod cli;
 mod client;
 #[cfg(feature = "world")]
 pub mod generate;
+#[cfg(all(feature = "world", unix))]
+mod real;
 #[cfg(feature = "world")]
 pub mod scenario;
 #[cfg(feature = "world")]

@@ -6,6 +6,7 @@
 //! 2 wrong usage.
 
 mod output;
+mod real;
 mod run;
 
 use clap::{Parser, Subcommand};
@@ -46,6 +47,7 @@ Examples:
   merkql-sim                            the default campaign
   merkql-sim run --seeds 10000          a longer one
   merkql-sim replay 17 --trace ops      what happened in seed 17, step by step
+  merkql-sim real --kills 300           processes killed on the real file system
 
 Exit status: 0 clean, 1 an anomaly or a harness that tested nothing, 2 wrong usage.";
 
@@ -53,6 +55,11 @@ Exit status: 0 clean, 1 an anomaly or a harness that tested nothing, 2 wrong usa
 enum Command {
     /// Runs many seeds on all cores, and sums up what happened in them.
     Run(run::Args),
+    /// Kills processes that have the log open on a real file system, and judges what they saw.
+    Real(real::Args),
+    /// A process that `real` starts.
+    #[command(hide = true)]
+    RealChild,
 }
 
 /// Carries out what the arguments of the process ask for.
@@ -71,6 +78,8 @@ pub fn main() -> ExitCode {
     let command = cli.command.unwrap_or_else(|| Command::Run(run::Args::default()));
     let status = match command {
         Command::Run(args) => run::run(&args),
+        Command::Real(args) => real::run(&args),
+        Command::RealChild => real::child(),
     };
     status.into()
 }

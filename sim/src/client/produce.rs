@@ -23,7 +23,11 @@ pub(crate) struct Pending {
 }
 
 /// Records and what a history says of them before they have an offset.
-fn records(bench: &Bench, step: u32, specs: &[RecordSpec]) -> (Vec<ProducerRecord>, Vec<MicroOp>) {
+pub(crate) fn records(
+    bench: &Bench,
+    step: u32,
+    specs: &[RecordSpec],
+) -> (Vec<ProducerRecord>, Vec<MicroOp>) {
     let mut records = Vec::new();
     let mut asked = Vec::new();
     for (place, spec) in specs.iter().enumerate() {
@@ -136,7 +140,12 @@ impl Bench {
         let mut with = Attachments::default();
         for record in answer {
             let key = key_of(&record.topic, record.partition);
-            with.hashes.push((key.clone(), vec![(record.offset, Hash(record.hash().0))]));
+            let hash = (record.offset, Hash(record.hash().0));
+            // A history's notations know no map that has a key twice.
+            match with.hashes.iter_mut().find(|(known, _)| *known == key) {
+                Some((_, hashes)) => hashes.push(hash),
+                None => with.hashes.push((key.clone(), vec![hash])),
+            }
             steps.push(MicroOp::sent(key, record.offset, datum_of(&record.value)));
         }
         self.recorder.ok(process, Action::Send(steps), with);

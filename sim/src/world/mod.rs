@@ -21,6 +21,9 @@ mod tasks;
 
 pub(crate) use addresses::Addresses;
 pub(crate) use paths::role;
+#[cfg(unix)]
+pub(crate) use tasks::panicked;
+
 pub use run::{Crash, Run};
 
 use crate::client::tamper::Tamper;
