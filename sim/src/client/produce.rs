@@ -248,11 +248,27 @@ impl Bench {
                 Err(error)
             }
             Err(error) => {
-                let asked = producer.last.take().map(|last| last.asked).unwrap_or_default();
+                let last = producer.last.take();
+                let was_ambiguous = last.as_ref().is_some_and(|last| last.is_ambiguous);
+                // A log that has lost its tail knows less of a producer than it did.
+                let has_forgotten = state.is_tail_lost && was_ambiguous;
+                let kind = if has_forgotten { Kind::Info } else { Kind::Fail };
                 drop(state);
-                self.not_sent(&process, Kind::Fail, &asked, &error);
+                if has_forgotten {
+                    self.ask_for_sequence(id);
+                }
+                let asked = last.map(|last| last.asked).unwrap_or_default();
+                self.not_sent(&process, kind, &asked, &error);
                 Err(error)
             }
+        }
+    }
+
+    /// Goes on with the sequence that the log expects.
+    fn ask_for_sequence(&self, id: u64) {
+        let next_sequence = Broker::idempotent_producer(&self.broker, id).next_sequence();
+        if let Some(producer) = self.memory.state().producers.get_mut(&id) {
+            producer.next_sequence = next_sequence;
         }
     }
 

@@ -109,6 +109,7 @@ impl Nemesis<'_> {
         };
         let opened = Told::Open(declarations);
         if let Some(tails) = self.tails.take().filter(|tails| !tails.is_empty()) {
+            self.stage.memory.state().is_tail_lost = true;
             self.stage.recorder.note("nemesis", Told::UndecidableTail(tails));
         }
         self.stage.recorder.ok(by, opened, Attachments::default());
