@@ -5,10 +5,14 @@
 //! error. Exit status: 0 clean, 1 an anomaly or a harness that tested nothing,
 //! 2 wrong usage.
 
+mod drawing;
+mod faults;
 mod output;
+mod replay;
 mod run;
+mod story;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, FromArgMatches, Parser, Subcommand};
 use std::process::ExitCode;
 
 /// What a subcommand comes to.
@@ -46,6 +50,7 @@ Examples:
   merkql-sim                            the default campaign
   merkql-sim run --seeds 10000          a longer one
   merkql-sim replay 17 --trace ops      what happened in seed 17, step by step
+  merkql-sim faults                     what can go wrong
 
 Exit status: 0 clean, 1 an anomaly or a harness that tested nothing, 2 wrong usage.";
 
@@ -53,12 +58,16 @@ Exit status: 0 clean, 1 an anomaly or a harness that tested nothing, 2 wrong usa
 enum Command {
     /// Runs many seeds on all cores, and sums up what happened in them.
     Run(run::Args),
+    /// Runs one seed again, and tells what happened step by step.
+    Replay(replay::Args),
+    /// Lists the faults that the simulator knows, with their classes and meanings.
+    Faults(faults::Args),
 }
 
 /// Carries out what the arguments of the process ask for.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let command = match command() {
+        Ok(command) => command,
         Err(error) => {
             // Help and version are no mistake, and go to standard output.
             let status = if error.use_stderr() { Status::Usage } else { Status::Clean };
@@ -68,9 +77,31 @@ pub fn main() -> ExitCode {
             };
         }
     };
-    let command = cli.command.unwrap_or_else(|| Command::Run(run::Args::default()));
     let status = match command {
         Command::Run(args) => run::run(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Faults(args) => faults::run(&args),
     };
     status.into()
+}
+
+/// The subcommand of the process's arguments; the default campaign without any.
+fn command() -> Result<Command, clap::Error> {
+    if let Some(command) = Cli::try_parse()?.command {
+        return Ok(command);
+    }
+    let matches =
+        run::Args::augment_args(clap::Command::new("run")).try_get_matches_from(["run"])?;
+    Ok(Command::Run(run::Args::from_arg_matches(&matches)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_contradict_nothing() {
+        Cli::command().debug_assert();
+    }
 }
