@@ -8,8 +8,9 @@ use merkql::env::MARKS;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// How many anomalies and broken seeds a report keeps; all are counted.
-const KEPT_MAX: usize = 200;
+/// How many anomalies of one name, and how many broken seeds, a report keeps; all
+/// are counted.
+const KEPT_MAX: usize = 20;
 
 /// What came of a campaign. Apart from the rate it depends on the seeds alone,
 /// not on how many of them ran at a time.
@@ -27,7 +28,7 @@ pub struct Report {
     pub recoveries: u64,
     /// How seeds ended: how many of them each way.
     pub outcomes: BTreeMap<String, u64>,
-    /// The first anomalies that were found.
+    /// The first anomalies of each name that were found.
     pub anomalies: Vec<Anomaly>,
     /// How many of each there were in all.
     pub anomaly_counts: BTreeMap<&'static str, u64>,
@@ -146,12 +147,12 @@ impl Report {
         for (name, count, sentences) in finding.anomalies {
             let name = name.as_str();
             *self.anomaly_counts.entry(name).or_default() += count;
-            for sentence in sentences {
+            let kept = self.anomalies.iter().filter(|anomaly| anomaly.name == name).count();
+            for sentence in sentences.into_iter().take(KEPT_MAX.saturating_sub(kept)) {
                 let replay = replay.clone();
                 self.anomalies.push(Anomaly { seed, name, sentence, replay });
             }
         }
-        self.anomalies.truncate(KEPT_MAX);
         if let Some(why) = finding.broken {
             self.broken_seeds += 1;
             self.broken.push(Broken { seed, why, replay });
@@ -193,8 +194,10 @@ mod tests {
     use merkql_jepsen::Name;
 
     fn failing(seed: u64) -> Finding {
-        let sentences = vec!["It was there.".to_owned(), "It is gone.".to_owned()];
-        let anomalies = vec![(Name::LostWrite, 9, sentences)];
+        let sentences = || vec!["It was there.".to_owned(), "It is gone.".to_owned()];
+        let mut anomalies = vec![(Name::LostWrite, 9, sentences())];
+        // One that comes late.
+        anomalies.extend((seed == 999).then(|| (Name::Stuck, 1, sentences())));
         Finding { seed, anomalies, broken: Some("torn".to_owned()), ..Finding::default() }
     }
 
@@ -205,7 +208,9 @@ mod tests {
             report.add(failing(seed), "replay");
         }
         report.close(Vec::new(), false);
-        assert_eq!((report.anomalies.len(), report.broken.len()), (KEPT_MAX, KEPT_MAX));
+        let kept = |name| report.anomalies.iter().filter(|it| it.name == name).count();
+        assert_eq!((kept("lost-write"), kept("stuck")), (KEPT_MAX, 2));
+        assert_eq!(report.broken.len(), KEPT_MAX);
         assert_eq!(report.anomaly_counts.get("lost-write"), Some(&9000));
         assert_eq!((report.broken_seeds, report.failed_seeds), (1000, 1000));
         assert!(!report.is_clean);

@@ -7,11 +7,12 @@ use crate::campaign::{Campaign, DEMANDING_SEEDS, Report, Shard};
 use crate::fault::FaultKind;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-/// How many anomalies are shown; the JSON has more of them.
-const SHOWN_MAX: usize = 20;
+/// How many seeds are shown with one anomaly, or broken; the JSON has more of them.
+const SHOWN_MAX: usize = 4;
 /// How often a log file, which shows no bar, gets a line.
 const LINE_EVERY: Duration = Duration::from_secs(20);
 
@@ -178,26 +179,24 @@ fn print_faults(output: &Output, report: &Report) {
 }
 
 fn print_marks(output: &Output, report: &Report) {
-    let row = |(name, count): (&&str, &u64)| vec![(*name).to_owned(), count.to_string()];
-    let rows: Vec<Vec<String>> = report.marks.iter().map(row).collect();
-    output.table(&["mark", "reached"], &rows);
+    output.table(&["mark", "reached"], &counted(&report.marks));
 }
 
 fn print_findings(output: &Output, report: &Report) {
     if !report.excused.is_empty() {
-        let row = |(name, count): (&&str, &u64)| vec![(*name).to_owned(), count.to_string()];
-        let rows: Vec<Vec<String>> = report.excused.iter().map(row).collect();
-        output.table(&["excused", "times"], &rows);
-    }
-    for anomaly in report.anomalies.iter().take(SHOWN_MAX) {
-        output.line(format!("seed {}: {}: {}", anomaly.seed, anomaly.name, anomaly.sentence));
-        output.line(format!("  {} --trace ops", anomaly.replay));
+        output.table(&["excused", "times"], &counted(&report.excused));
     }
     if !report.anomaly_counts.is_empty() {
-        let row = |(name, count): (&&str, &u64)| vec![(*name).to_owned(), count.to_string()];
-        let rows: Vec<Vec<String>> = report.anomaly_counts.iter().map(row).collect();
-        output.line("");
-        output.table(&["anomaly", "times"], &rows);
+        output.table(&["anomaly", "times"], &counted(&report.anomaly_counts));
+    }
+    for name in report.anomaly_counts.keys() {
+        // One of each seed: further ones mostly follow from it.
+        let mut of_name: Vec<_> = report.anomalies.iter().filter(|it| it.name == *name).collect();
+        of_name.dedup_by_key(|anomaly| anomaly.seed);
+        for anomaly in of_name.into_iter().take(SHOWN_MAX) {
+            output.line(format!("seed {}: {name}: {}", anomaly.seed, anomaly.sentence));
+            output.line(format!("  {} --trace ops", anomaly.replay));
+        }
     }
     for broken in report.broken.iter().take(SHOWN_MAX) {
         output.line(format!("seed {} is broken: {}", broken.seed, broken.why));
@@ -205,6 +204,10 @@ fn print_findings(output: &Output, report: &Report) {
     }
     print_untested(output, report);
     print_verdict(output, report);
+}
+
+fn counted(counts: &BTreeMap<&'static str, u64>) -> Vec<Vec<String>> {
+    counts.iter().map(|(name, count)| vec![(*name).to_owned(), count.to_string()]).collect()
 }
 
 fn print_untested(output: &Output, report: &Report) {
