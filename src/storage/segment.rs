@@ -13,11 +13,11 @@ use super::index::{IndexFile, IndexPoint, PointChooser, SparseIndex};
 use crate::env::exact::read_up_to;
 use crate::error::{Corruption, Error, IoContext, Result};
 use crate::merkle::{CompactRange, MAX_LEAVES};
+use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, lock};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 /// How much of a segment is read at once when many records are wanted.
 const CHUNK_BYTES: usize = 256 << 10;
