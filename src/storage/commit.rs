@@ -5,10 +5,10 @@
 //! is staged in the meantime is the next leader's. Whoever stages and never
 //! waits is served by any later leader, by flush, or by close.
 
-use super::producers::Sent;
 use super::draft::StagedRecords;
 use super::entry::{Commit, Placement};
 use super::latch::Latch;
+use super::producers::Sent;
 use super::settings::TopicSettings;
 use super::tables::TopicLog;
 use crate::error::{Error, Result};

@@ -124,7 +124,13 @@ impl Maker<'_> {
             _ => {
                 let lies = [LyingSync::Lost, LyingSync::Delayed, LyingSync::ErrorAtNext];
                 let lie = self.pick(&lies).unwrap_or(LyingSync::Lost);
-                self.strike(during, OpKind::SyncData, file, Fault::LyingSync(lie), 1);
+                // A directory's lie takes away names that the log was told are there.
+                let (on, file) = if self.random.random_bool(0.3) {
+                    (OpKind::SyncDir, self.pick(&["topics*", "topics*", "*"]).unwrap_or("*"))
+                } else {
+                    (OpKind::SyncData, file)
+                };
+                self.strike(during, on, file, Fault::LyingSync(lie), 1);
             }
         }
     }
