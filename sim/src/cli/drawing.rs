@@ -45,16 +45,11 @@ impl Drawing {
     /// number, and what behind it.
     pub(crate) fn replay(&self) -> (String, String) {
         let program = std::env::args().next().unwrap_or_else(|| "merkql-sim".to_owned());
-        let mut arguments = String::new();
-        if let Some(profile) = self.profile.0 {
-            arguments.push_str(&format!(" --profile {profile}"));
-        }
-        if self.ops != Options::default().ops {
-            arguments.push_str(&format!(" --ops {}", self.ops));
-        }
-        if let Some(name) = &self.canary {
-            arguments.push_str(&format!(" --canary {}", quoted(name)));
-        }
+        let profile = self.profile.0.map(|profile| format!(" --profile {profile}"));
+        let has_ops = self.ops != Options::default().ops;
+        let ops = has_ops.then(|| format!(" --ops {}", self.ops));
+        let canary = self.canary.as_ref().map(|name| format!(" --canary {}", quoted(name)));
+        let arguments = [profile, ops, canary].into_iter().flatten().collect();
         (format!("{} replay ", quoted(&program)), arguments)
     }
 }
