@@ -146,6 +146,11 @@ impl Segment {
     }
 
     fn corrupt(&self, offset: u64, position: u64, reason: impl Into<String>) -> Error {
+        // A failed sync can have taken from the cache what only the journal still
+        // has. Whether that is so, or the record is damaged, recovery finds out.
+        if let Err(needs_reopen) = self.file.pool().latch().check() {
+            return needs_reopen;
+        }
         Error::Corrupt(Arc::new(Corruption {
             path: self.file.path().to_owned(),
             position,
