@@ -128,7 +128,13 @@ impl Maker<'_> {
             }
             2 => self.folder_that_is_not_there(),
             _ => {
-                let lies = [LyingSync::Lost, LyingSync::Delayed, LyingSync::ErrorAtNext];
+                let lies = [
+                    LyingSync::Lost,
+                    LyingSync::Delayed,
+                    // Most of these are followed by an honest sync, and never matter.
+                    LyingSync::Delayed,
+                    LyingSync::ErrorAtNext,
+                ];
                 let lie = self.pick(&lies).unwrap_or(LyingSync::Lost);
                 let dies = self.random.random_bool(0.5);
                 // A lie is found out by a power cut before the next sync that is honest.
@@ -178,9 +184,9 @@ impl Maker<'_> {
         let file = self.pick(&files).unwrap_or("topics/*.log").to_owned();
         let seed = self.random.random();
         let harm = match self.random.random_range(0..14) {
-            0 | 1 => Harm::FlipBit { at: self.spot(), bit: 5 },
+            0 => Harm::FlipBit { at: self.spot(), bit: 5 },
             2 => Harm::Zero { at: self.spot(), bytes: 512 },
-            3 => Harm::Unreadable { at: self.spot(), bytes: 512 },
+            1 | 3 => Harm::Unreadable { at: self.spot(), bytes: 512 },
             4 => Harm::Garbage { at: self.spot(), bytes: 300, seed },
             5 => Harm::Cut { at: self.spot() },
             // Files are longer than what is in them: only near their start is it sure to be cut.
@@ -295,8 +301,8 @@ fn own_steps(maker: &mut Maker<'_>, len: usize, own: &mut Vec<(usize, Action)>) 
 fn class_d(maker: &mut Maker<'_>, len: usize, own: &mut Vec<(usize, Action)>) {
     let len = len.max(2);
     match maker.random.random_range(0..10) {
-        0..3 => maker.detectable(),
-        3 => {
+        0..4 => maker.detectable(),
+        4 => {
             // Back to an older state, of one file or of all.
             let from = maker.random.random_range(0..len);
             own.push((from, Action::Remember));
