@@ -67,6 +67,26 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::{Args, FromArgMatches};
+
+    fn parsed(arguments: &str) -> Drawing {
+        let command = Drawing::augment_args(clap::Command::new("run"));
+        let words = ["run"].into_iter().chain(arguments.split_whitespace());
+        Drawing::from_arg_matches(&command.try_get_matches_from(words).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_command_that_runs_a_seed_again_draws_it_from_the_same_options() {
+        for arguments in ["", "--ops 250", "--profile strict", "--profile posix --ops 7"] {
+            let drawing = parsed(arguments);
+            let (before, after) = drawing.replay();
+            assert!(before.ends_with(" replay "), "{before}");
+            assert_eq!(after.trim(), arguments);
+            assert_eq!(parsed(&after).options(), drawing.options());
+        }
+        assert_eq!(parsed("--profile swarm").options(), Options::default());
+        assert_eq!(parsed("--canary x-y").replay().1, " --canary x-y");
+    }
 
     #[test]
     fn words_are_quoted_as_a_shell_reads_them() {

@@ -13,6 +13,9 @@ use merkql_jepsen::{Verdict, Witness};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
+/// How many anomalies of one name are proved, unless all is to be told.
+const WITNESSES_MAX: usize = 3;
+
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -90,10 +93,15 @@ fn told(args: &Args, scenario: &Scenario, run: &Run, verdict: &Verdict) -> Statu
         run.trace_hash
     ));
     for (name, witnesses) in &verdict.anomalies {
-        for witness in witnesses {
+        let shown = if args.trace == Some(Detail::All) { usize::MAX } else { WITNESSES_MAX };
+        for witness in witnesses.iter().take(shown) {
             output.line("");
             output.line(format!("{name}: {}", witness.sentence));
             prove(output, run, witness);
+        }
+        if witnesses.len() > shown {
+            let more = witnesses.len() - shown;
+            output.line(format!("  and {more} more: --trace all tells them, too"));
         }
     }
     let json = Json {

@@ -64,6 +64,7 @@ fn shard(text: &str) -> Result<Shard, String> {
 #[derive(Serialize)]
 struct Json<'r> {
     start_seed: u64,
+    shard: String,
     jobs: usize,
     ops: u32,
     profile: &'static str,
@@ -86,6 +87,7 @@ pub(crate) fn run(args: &Args) -> Status {
     print_findings(output, &report);
     let json = Json {
         start_seed: campaign.start,
+        shard: format!("{}/{}", campaign.shard.number, campaign.shard.of),
         jobs: campaign.jobs,
         ops: campaign.options.ops,
         profile: campaign.options.profile.map_or("swarm", crate::profile::Profile::name),
