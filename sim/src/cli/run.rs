@@ -157,16 +157,17 @@ impl Progress {
 }
 
 fn print_totals(output: &Output, report: &Report) {
-    let mut rows = vec![
+    let rows = [
         vec!["seeds".to_owned(), report.seeds.to_string()],
         vec!["client operations".to_owned(), report.client_ops.to_string()],
         vec!["I/O operations".to_owned(), report.io_ops.to_string()],
         vec!["crashes".to_owned(), report.crashes.to_string()],
         vec!["recoveries".to_owned(), report.recoveries.to_string()],
     ];
-    let outcomes = report.outcomes.iter();
-    rows.extend(outcomes.map(|(name, count)| vec![format!("seeds {name}"), count.to_string()]));
     output.table(&["total", ""], &rows);
+    let outcomes = report.outcomes.iter();
+    let outcomes = outcomes.map(|(name, count)| vec![name.clone(), count.to_string()]);
+    output.table(&["outcome", "seeds"], &outcomes.collect::<Vec<_>>());
 }
 
 fn print_faults(output: &Output, report: &Report) {
