@@ -5,9 +5,10 @@ use super::drawing::Drawing;
 use super::output::{Output, usage};
 use crate::campaign::{Campaign, DEMANDING_SEEDS, Report, Shard};
 use crate::fault::FaultKind;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
@@ -133,10 +134,14 @@ impl Progress {
             Some(count) => ProgressBar::new(count),
             None => ProgressBar::no_length(),
         };
-        let shape = "{bar:30} {pos}/{len} seeds, {per_sec}, {elapsed} gone, {eta} left, {msg}";
+        let shape = "{bar:30} {pos}/{len} seeds, {rate} a second, {eta} left, {msg}";
         // The template is a constant; a default style would do no harm.
-        bar.set_style(ProgressStyle::with_template(shape).unwrap_or(ProgressStyle::default_bar()));
-        bar.set_message("no anomalies");
+        let style = ProgressStyle::with_template(shape).unwrap_or(ProgressStyle::default_bar());
+        bar.set_style(style.with_key("rate", |state: &ProgressState, to: &mut dyn fmt::Write| {
+            // A terminal's line that cannot be written has nobody to tell it to.
+            write!(to, "{:.1}", state.per_sec()).unwrap_or_default();
+        }));
+        bar.set_message("anomalies: 0");
         let is_terminal = io::stderr().is_terminal();
         Self { bar, is_terminal, last_line: Instant::now() }
     }
@@ -146,12 +151,12 @@ impl Progress {
         self.bar.set_position(report.seeds);
         if report.failed_seeds > 0 {
             let broken = report.broken_seeds;
-            self.bar.set_message(format!("{anomalies} anomalies, {broken} broken seeds"));
+            self.bar.set_message(format!("anomalies: {anomalies}, broken seeds: {broken}"));
         }
         if !self.is_terminal && self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
             let seeds = report.seeds;
-            drop(writeln!(io::stderr(), "{seeds} seeds, {anomalies} anomalies"));
+            drop(writeln!(io::stderr(), "seeds: {seeds}, anomalies: {anomalies}"));
         }
     }
 }
