@@ -103,6 +103,11 @@ impl Recorder {
         self.state().errors.clone()
     }
 
+    /// How many operations there are so far.
+    pub(crate) fn len(&self) -> usize {
+        self.state().history.len()
+    }
+
     /// The operations so far.
     pub(crate) fn operations(&self) -> Vec<Operation> {
         self.state().history.operations().to_vec()

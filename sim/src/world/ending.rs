@@ -77,6 +77,7 @@ impl Nemesis<'_> {
         run.trace_hash = digest.value();
         run.events = self.stage.take_events();
         run.stretches = std::mem::take(&mut self.stage.stretches);
+        run.stretch_lines = std::mem::take(&mut self.stage.stretch_lines);
         run
     }
 }

@@ -35,6 +35,8 @@ pub(crate) struct Stage<'s> {
     pub(crate) memory: Arc<Memory>,
     /// Where each stretch begins.
     pub(crate) stretches: Vec<(During, u64)>,
+    /// Where they begin in the history.
+    pub(crate) stretch_lines: Vec<usize>,
     armed: Vec<(u32, FaultId)>,
     /// Strikes that were crashes, and came.
     crashed: BTreeSet<u32>,
@@ -73,6 +75,7 @@ impl<'s> Stage<'s> {
             clock,
             memory: Arc::default(),
             stretches: Vec::new(),
+            stretch_lines: Vec::new(),
             armed: Vec::new(),
             crashed: BTreeSet::new(),
             events: Vec::new(),
@@ -92,6 +95,7 @@ impl<'s> Stage<'s> {
     /// Begins a stretch, and arms the strikes that are addressed from it on.
     pub(crate) fn enter(&mut self, during: During) {
         self.stretches.push((during, self.disk.io_ops()));
+        self.stretch_lines.push(self.recorder.len());
         let scenario = self.scenario;
         for strike in scenario.strikes.iter().filter(|strike| strike.at.during == during) {
             self.arm(strike);
