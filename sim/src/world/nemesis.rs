@@ -34,8 +34,11 @@ pub(super) struct Nemesis<'s> {
     pub(super) is_journal_suspect: bool,
     /// What the partitions' files held when the process stopped.
     pub(super) contents: Contents,
-    /// What may be gone when the log opens next.
-    pub(super) tails: Option<Vec<(Key, u64)>>,
+    /// What may be gone when the log opens next, as the files say.
+    pub(super) tails: Vec<(Key, u64)>,
+    /// Where the partitions ended in the state that the disk was rolled back to,
+    /// until the log has been opened in it.
+    pub(super) rolled_back_to: Vec<(Key, u64)>,
     pub(super) tamper: Arc<Tamper>,
     pub(super) run: Run,
     pub(super) ended: bool,
@@ -53,7 +56,8 @@ impl<'s> Nemesis<'s> {
             damages: 0,
             is_journal_suspect: false,
             contents: Contents::new(),
-            tails: None,
+            tails: Vec::new(),
+            rolled_back_to: Vec::new(),
             tamper: Arc::new(tamper),
             run: Run::default(),
             ended: false,
@@ -316,7 +320,7 @@ impl<'s> Nemesis<'s> {
                 |key: &Key| ends.iter().find(|(of, _)| of == key).map_or(0, |(_, end)| *end);
             let keys = self.stage.memory.keys();
             let tails = keys.into_iter().map(|key| (known(&key), key));
-            self.tails = Some(tails.map(|(end, key)| (key, end)).collect());
+            self.rolled_back_to = tails.map(|(end, key)| (key, end)).collect();
         }
     }
 }
