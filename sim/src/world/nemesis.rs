@@ -32,7 +32,7 @@ pub(super) struct Nemesis<'s> {
     damages: u64,
     /// The journal may have lost something that nobody can know of.
     pub(super) is_journal_suspect: bool,
-    /// What the partitions' files held when the process stopped.
+    /// What the partitions' files held when the log last worked.
     pub(super) contents: Contents,
     /// What may be gone when the log opens next, as the files say.
     pub(super) tails: Vec<(Key, u64)>,
@@ -212,9 +212,13 @@ impl<'s> Nemesis<'s> {
         };
         let in_recovery = self.process.is_none();
         self.stop_process();
-        self.die(id, &death);
         if in_recovery {
+            // What was there when the log last worked still stands in `contents`.
+            self.die(id, &death);
             self.stage.disk.note_fault(FaultKind::CrashInRecovery);
+        } else {
+            self.contents = self.suspected_contents();
+            self.die(id, &death);
         }
         self.enter(During::RecoveryFrom(id));
         // Opening may die again; then this is called again.
@@ -231,7 +235,6 @@ impl<'s> Nemesis<'s> {
 
     /// Carries out a death on the disk.
     fn die(&mut self, id: u32, death: &Death) {
-        self.contents = self.suspected_contents();
         let unsynced = self.stage.disk.unsynced();
         self.stage.recorder.note(
             "nemesis",
@@ -278,6 +281,7 @@ impl<'s> Nemesis<'s> {
                 // The dead don't close: what is let go of must find the disk gone.
                 let process = self.process.take();
                 self.stage.disk.clear_hook();
+                self.contents = self.suspected_contents();
                 self.die(id, death);
                 self.process = process;
                 self.stop_process();
