@@ -95,7 +95,7 @@ impl Bench {
                 let rebalance = Rebalance { group, assigned, revoked, rest: Vec::new() };
                 (member.process.clone(), Action::Rebalance(Box::new(rebalance)))
             };
-            if !revoked.is_empty() {
+            if !revoked.is_empty() && !self.tamper.hides_losses() {
                 self.note_as(event(Vec::new(), revoked));
             }
             if !assigned.is_empty() {
@@ -123,13 +123,13 @@ impl Bench {
         &self,
         member: &mut Member,
         records: Result<Vec<Record>>,
-    ) -> Result<usize> {
+    ) -> Result<()> {
         self.memory.note_ends(&self.recorder, &self.broker);
         match records {
             Ok(records) => {
-                let (steps, with) = polled(&records);
+                let (steps, with) = polled(&self.tamper.shown(records));
                 self.recorder.ok(&member.process, Action::Poll(steps), with);
-                Ok(records.len())
+                Ok(())
             }
             Err(error) => {
                 self.recorder.met(name_of(&error));
@@ -205,7 +205,10 @@ impl Bench {
         let commit = Commit { group: Datum::str(&member.group), offsets, rest: Vec::new() };
         let action = Action::Commit(Box::new(commit));
         self.recorder.invoke(&member.process, action.clone());
-        match member.consumer.commit_sync() {
+        self.tamper.before_commit(member, &owned);
+        let committed = member.consumer.commit_sync();
+        self.tamper.after_commit(member, &owned);
+        match committed {
             Ok(()) => self.recorder.ok(&member.process, action, Attachments::default()),
             Err(error) => {
                 self.recorder.met(name_of(&error));
@@ -229,8 +232,10 @@ impl Bench {
         for (topic, partitions) in self.memory.topics() {
             for number in 0..partitions {
                 if let Ok(offset) = consumer.committed(&topic, number) {
-                    asked.push((key_of(&topic, number), None));
-                    offsets.push((key_of(&topic, number), offset));
+                    let key = key_of(&topic, number);
+                    let offset = self.tamper.committed_offset(group, &key, offset);
+                    asked.push((key.clone(), None));
+                    offsets.push((key, offset));
                 }
             }
         }

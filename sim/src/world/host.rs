@@ -154,7 +154,7 @@ impl Host {
         // What was gained and lost by the poll stands before what it returned.
         self.observe(&group);
         match &mut self.client(by).member {
-            Some(member) => bench.end_poll(member, records).map(drop),
+            Some(member) => bench.end_poll(member, records),
             None => Ok(()),
         }
     }

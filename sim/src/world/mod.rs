@@ -21,7 +21,6 @@ pub(crate) use addresses::Addresses;
 pub(crate) use paths::role;
 pub use run::{Crash, Run};
 
-use crate::client::tamper::Tamper;
 use crate::scenario::Scenario;
 use nemesis::Nemesis;
 
@@ -39,5 +38,5 @@ pub struct Manner {
 pub fn execute(scenario: &Scenario, manner: &Manner) -> Run {
     let config = madsim::Config::default();
     let runtime = madsim::runtime::Runtime::with_seed_and_config(0, config);
-    runtime.block_on(Nemesis::new(scenario, manner, Tamper::default()).run())
+    runtime.block_on(Nemesis::new(scenario, manner).run())
 }

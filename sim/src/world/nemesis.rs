@@ -10,6 +10,7 @@ use super::run::{Crash, Run};
 use super::stage::Stage;
 use super::tails::{self, Contents};
 use super::tasks::{Process, panicked};
+use crate::canary::Canary;
 use crate::client::Bench;
 use crate::client::recorder::digest_of;
 use crate::client::tamper::Tamper;
@@ -58,7 +59,7 @@ pub(crate) struct Nemesis<'s> {
 }
 
 impl<'s> Nemesis<'s> {
-    pub(crate) fn new(scenario: &'s Scenario, manner: &Manner, tamper: Tamper) -> Self {
+    pub(crate) fn new(scenario: &'s Scenario, manner: &Manner) -> Self {
         Self {
             stage: Stage::new(scenario, manner),
             process: None,
@@ -70,7 +71,7 @@ impl<'s> Nemesis<'s> {
             is_journal_suspect: false,
             contents: Contents::new(),
             tails: None,
-            tamper: Arc::new(tamper),
+            tamper: Arc::new(Tamper::new(manner.canary.and_then(Canary::in_clients))),
             run: Run::default(),
             ended: false,
         }
@@ -427,6 +428,7 @@ impl<'s> Nemesis<'s> {
         }
         self.stage.recorder.ok(by, opened, Attachments::default());
         self.run.recoveries += u64::from(!self.run.crashes.is_empty());
+        self.tamper.reopened();
         let bench = Bench {
             broker,
             recorder: self.stage.recorder.clone(),
