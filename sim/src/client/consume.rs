@@ -119,11 +119,7 @@ impl Bench {
     }
 
     /// Writes down what a poll returned. A damaged record is passed over.
-    pub(crate) fn end_poll(
-        &self,
-        member: &mut Member,
-        records: Result<Vec<Record>>,
-    ) -> Result<()> {
+    pub(crate) fn end_poll(&self, member: &mut Member, records: Result<Vec<Record>>) -> Result<()> {
         self.memory.note_ends(&self.recorder, &self.broker);
         match records {
             Ok(records) => {

@@ -8,6 +8,7 @@
 //! were told comes out as a history, and only the checkers judge it.
 
 mod addresses;
+mod blocks;
 mod harm;
 mod host;
 mod nemesis;

@@ -401,6 +401,7 @@ impl<'s> Nemesis<'s> {
         let open = Told::Open(Declarations::default());
         self.stage.recorder.not_ok(by, Kind::Fail, open, datum.clone());
         if is_damage {
+            self.note_all_refused();
             self.stage.recorder.note("host", Told::Refused(datum));
             // Nothing of it can be read any more, and the error says why.
             let topics: Vec<String> = self.stage.memory.state().topics.keys().cloned().collect();
@@ -412,6 +413,17 @@ impl<'s> Nemesis<'s> {
             self.ended = true;
         }
         is_damage
+    }
+
+    /// What a log that does not open says of its records: that it has none to
+    /// serve. Whether it may is for the checkers to say.
+    fn note_all_refused(&self) {
+        let topics = self.stage.memory.topics();
+        let places = topics.iter().flat_map(|(name, n)| (0..*n).map(move |number| (name, number)));
+        let key = |(name, number): (&String, u32)| crate::client::names::key_of(name, number);
+        let spans = places.map(|place| (key(place), Vec::new())).collect();
+        let detected = Detected { damage: None, spans, rest: Vec::new() };
+        self.stage.recorder.note("detector", Told::Detected(Box::new(detected)));
     }
 
     async fn opened(&mut self, by: &Who, broker: BrokerRef) {
@@ -544,10 +556,12 @@ fn end_round(host: &mut Host, round: u32) -> Result<()> {
     bench.leave_open();
     let process = bench.recorder.new_process();
     let topics = bench.memory.topics();
-    for (number, (topic, _)) in (0..).zip(topics) {
-        let spec = RecordSpec { topic, partition: round, bytes: 20 };
+    // To each partition: where records were lost, their offsets are given out again.
+    for (number, (topic, partitions)) in (0..).zip(topics) {
+        let spec = |partition| RecordSpec { topic: topic.clone(), partition, bytes: 20 };
+        let specs: Vec<_> = (0..partitions).map(spec).collect();
         let step = END_STEPS + round * 1000 + number;
-        bench.send(&process, step, &[spec]).unwrap_or_default();
+        bench.send(&process, step, &specs).unwrap_or_default();
     }
     host.drain();
     bench.audit(&process, u64::from(round));
