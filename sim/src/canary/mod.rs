@@ -54,13 +54,25 @@ enum Bug {
     Core,
 }
 
+/// From what the seeds draw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hunted {
+    /// From everything.
+    Anywhere,
+    /// With power cuts of this profile and a disk that does nothing worse: what it
+    /// does worse excuses what is lost.
+    Honest(Profile),
+    /// With damage that the log has to notice.
+    Damaged,
+}
+
 /// A planted bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Canary {
     name: &'static str,
     bug: Bug,
-    /// Under which power cuts it is hunted; those of each seed if it is not said.
-    profile: Option<Profile>,
+    /// In which world it is hunted.
+    hunted: Hunted,
     expected_by: &'static [Name],
     meaning: &'static str,
 }
@@ -98,7 +110,12 @@ impl Canary {
 
     /// From what the seeds draw in which it is hunted.
     pub fn options(self) -> Options {
-        Options { profile: self.profile, ..Options::default() }
+        let (profile, damage) = match self.hunted {
+            Hunted::Anywhere => (None, None),
+            Hunted::Honest(profile) => (Some(profile), Some(false)),
+            Hunted::Damaged => (Some(Profile::Posix), Some(true)),
+        };
+        Options { profile, damage, ..Options::default() }
     }
 
     /// Its name in the log's own code, if it is planted there.

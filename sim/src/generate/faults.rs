@@ -49,14 +49,15 @@ impl Maker<'_> {
             1 => CrashPhase::Partly(self.random.random_range(0..4096)),
             _ => CrashPhase::After,
         };
-        // Some moments are short: between the slots of the manifest, for one.
-        let (file, nth_max) = match self.random.random_range(0..10) {
-            0 => ("journal/*", 4),
-            1 | 2 => ("manifest.*", 6),
-            _ => ("*", nth_max),
+        // Some moments are short: while a block is synced, or between the slots of
+        // the manifest.
+        let (on, file, nth_max) = match self.random.random_range(0..10) {
+            0 | 1 => (Some(OpKind::SyncData), "journal/*", 3),
+            2 | 3 => (None, "manifest.*", 6),
+            _ => (None, "*", nth_max),
         };
         let nth = self.random.random_range(0..nth_max);
-        let at = Address { during, on: None, file: file.to_owned(), nth };
+        let at = Address { during, on, file: file.to_owned(), nth };
         let what = Blow::Crash { phase, death: self.death() };
         let id = self.plan.id();
         self.strikes.push(Strike { id, at, what });
@@ -158,7 +159,7 @@ impl Maker<'_> {
     /// Harm to one block of the journal, often where nothing but the journal has
     /// its records yet, so that only the blocks behind it bear witness.
     fn harm_to_lone_block(&mut self) -> Restart {
-        let at = Spot::Byte(self.random.random_range(0..3) * 4096 + 100);
+        let at = Spot::Block(self.random.random_range(1..4));
         let seed = self.random.random();
         let harm = match self.random.random_range(0..4) {
             0 => Harm::FlipBit { at, bit: 2 },
@@ -166,8 +167,7 @@ impl Maker<'_> {
             2 => Harm::Unreadable { at, bytes: 512 },
             _ => Harm::Garbage { at, bytes: 200, seed },
         };
-        let nth = self.random.random_range(0..3);
-        let harm = vec![HarmAt { file: "journal/*".to_owned(), nth, harm }];
+        let harm = vec![HarmAt { file: "journal/*".to_owned(), nth: 0, harm }];
         let keeps = if self.random.random_bool(0.6) {
             Keeps::Nothing
         } else {

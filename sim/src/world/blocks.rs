@@ -57,6 +57,16 @@ pub(crate) fn log_id(files: &BTreeMap<String, Vec<u8>>) -> Option<[u8; 16]> {
 }
 
 impl Block<'_> {
+    /// The file that it stands in.
+    pub(crate) fn path(&self) -> String {
+        format!("{LOG}journal/{:010}.wal", self.file)
+    }
+
+    /// Where its entries begin.
+    pub(crate) fn body_position(&self) -> u64 {
+        self.position + HEADER_BYTES as u64
+    }
+
     /// Whether every byte is as it was written, at the place where it was.
     pub(crate) fn is_whole(&self, log_id: [u8; 16]) -> bool {
         let expected = number(self.bytes, 12).map(u32::from_le_bytes);
