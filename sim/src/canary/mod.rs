@@ -19,7 +19,7 @@ use crate::generate::Options;
 use crate::profile::Profile;
 use merkql::env::FileSystem;
 use merkql_jepsen::Name;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use std::fmt;
 use std::sync::Arc;
 
@@ -98,7 +98,7 @@ impl Canary {
     }
 
     /// The checkers one of which must be among those that find it. There are two
-    /// where it depends on what a power cut spares whether the log itself notices.
+    /// where it depends on the crash which of them sees the bug.
     pub fn expected_by(self) -> &'static [Name] {
         self.expected_by
     }
@@ -141,11 +141,5 @@ impl Canary {
             Bug::Disk(bug) => bug.around(file_system, written),
             _ => file_system,
         }
-    }
-}
-
-impl Serialize for Canary {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.name.serialize(serializer)
     }
 }

@@ -10,6 +10,18 @@ use merkql_jepsen::Name;
 /// that the power cut spared.
 const LOST_BLOCK: &[Name] = &[Name::OffsetReuse, Name::Unavailable];
 
+/// What was read is gone: its offset is empty after a crash, or holds another
+/// record.
+const LOST_READ: &[Name] = &[Name::VanishedRead, Name::OffsetReuse];
+
+/// Records stand there twice; where recovery was cut short behind the second, the
+/// log itself finds records that no journal knows.
+const DOUBLED: &[Name] = &[Name::Duplicate, Name::Unavailable];
+
+/// Nobody speaks of the damage, and the offsets of what it took are given out
+/// again.
+const MISSED_DAMAGE: &[Name] = &[Name::UndetectedDamage, Name::OffsetReuse];
+
 /// All canaries: those of the disk, those of the clients, those of the log's code.
 pub const ALL: &[Canary] = &[
     Canary {
@@ -100,7 +112,7 @@ pub const ALL: &[Canary] = &[
         name: "zeroes-behind-bad-block",
         bug: Bug::Disk(disk::Bug::ZeroesBehindBadBlock),
         hunted: Hunted::Damaged,
-        expected_by: &[Name::UndetectedDamage],
+        expected_by: MISSED_DAMAGE,
         meaning: "Behind the first bad block the journal reads as zeroes, so that a damaged block looks like its end.",
     },
     Canary {
@@ -170,14 +182,14 @@ pub const ALL: &[Canary] = &[
         name: "publish-before-sync",
         bug: Bug::Core,
         hunted: Hunted::Honest(Profile::Strict),
-        expected_by: &[Name::VanishedRead],
+        expected_by: LOST_READ,
         meaning: "A block's records are shown to readers before its sync.",
     },
     Canary {
         name: "acknowledge-before-sync",
         bug: Bug::Core,
         hunted: Hunted::Honest(Profile::Strict),
-        expected_by: &[Name::OffsetReuse],
+        expected_by: LOST_BLOCK,
         meaning: "A block's records are acknowledged before its sync.",
     },
     Canary {
@@ -191,14 +203,14 @@ pub const ALL: &[Canary] = &[
         name: "replay-twice",
         bug: Bug::Core,
         hunted: Hunted::Anywhere,
-        expected_by: &[Name::Duplicate],
+        expected_by: DOUBLED,
         meaning: "Recovery applies the records of a block a second time, at new offsets.",
     },
     Canary {
         name: "cut-at-first-bad-block",
         bug: Bug::Core,
         hunted: Hunted::Damaged,
-        expected_by: &[Name::UndetectedDamage],
+        expected_by: MISSED_DAMAGE,
         meaning: "Recovery cuts the journal at the first bad block, without a look at what lies behind.",
     },
     Canary {

@@ -5,6 +5,7 @@
 //! error. Exit status: 0 clean, 1 an anomaly or a harness that tested nothing,
 //! 2 wrong usage.
 
+mod canaries;
 mod output;
 mod run;
 
@@ -53,6 +54,8 @@ Exit status: 0 clean, 1 an anomaly or a harness that tested nothing, 2 wrong usa
 enum Command {
     /// Runs many seeds on all cores, and sums up what happened in them.
     Run(run::Args),
+    /// Plants bugs, and sees that the checkers meant for them catch them.
+    Canaries(canaries::Args),
 }
 
 /// Carries out what the arguments of the process ask for.
@@ -71,6 +74,7 @@ pub fn main() -> ExitCode {
     let command = cli.command.unwrap_or_else(|| Command::Run(run::Args::default()));
     let status = match command {
         Command::Run(args) => run::run(&args),
+        Command::Canaries(args) => canaries::run(&args),
     };
     status.into()
 }
