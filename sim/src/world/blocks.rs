@@ -141,7 +141,7 @@ mod tests {
         let sequence_of = |tag: &str| found.iter().find(|b| b.holds(tag)).map(|b| b.sequence);
         assert!(sequence_of("7.0") < sequence_of("7.1") && sequence_of("7.1").is_some());
         assert_eq!(sequence_of("7.3"), None);
-        let wal = files.iter_mut().find(|(path, _)| path.ends_with(".wal")).unwrap().1;
+        let wal = files.iter_mut().find(|(path, _)| path.contains("/journal/")).unwrap().1;
         wal[PAGE_BYTES + 100] ^= 1;
         assert_eq!(blocks(&files).filter(|block| !block.is_whole(id)).count(), 1);
     }

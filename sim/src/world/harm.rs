@@ -22,7 +22,7 @@ pub(crate) struct Done {
 }
 
 /// Whether a file can be derived from others.
-fn is_derived(file: &str) -> bool {
+pub(crate) fn is_derived(file: &str) -> bool {
     file.ends_with(".idx") || file.ends_with("/hashes")
 }
 

@@ -24,7 +24,7 @@ pub(crate) type Contents = BTreeMap<String, Vec<u8>>;
 pub(crate) fn contents(disk: &SimDisk) -> Contents {
     let files = disk.files().into_iter().filter(|path| path.starts_with(LOG));
     files
-        .filter(|path| !path.ends_with(".idx") && !path.ends_with("/hashes"))
+        .filter(|path| !super::harm::is_derived(path))
         .filter_map(|path| Some((path.clone(), disk.content(&path).ok()?)))
         .collect()
 }

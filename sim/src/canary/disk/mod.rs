@@ -77,7 +77,9 @@ fn role_of(path: &Path) -> Role {
         [.., "journal"] | [.., "journal", _] => Role::Journal,
         [.., "manifest.a" | "manifest.b"] => Role::Slot,
         [.., "topics", _, _] => Role::Partition,
-        [.., "topics", _, _, file] if !file.ends_with(".idx") => Role::Partition,
+        [.., "topics", _, _, _] if path.extension().is_none_or(|kind| kind == "log") => {
+            Role::Partition
+        }
         _ => Role::Other,
     }
 }

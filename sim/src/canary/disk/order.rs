@@ -65,11 +65,11 @@ pub(super) struct RemoveEarly;
 impl Flaw for RemoveEarly {
     fn remove_file(&self, inner: &dyn FileSystem, path: &Path) -> io::Result<()> {
         inner.remove_file(path)?;
-        let is_segment = role_of(path) == Role::Partition
-            && path.extension().is_some_and(|extension| extension == "log");
-        let Some(dir) = path.parent().filter(|_| is_segment) else { return Ok(()) };
+        let is_segment = |path: &Path| path.extension().is_some_and(|kind| kind == "log");
+        let is_in_partition = role_of(path) == Role::Partition && is_segment(path);
+        let Some(dir) = path.parent().filter(|_| is_in_partition) else { return Ok(()) };
         let mut segments = inner.list(dir)?;
-        segments.retain(|entry| entry.name.ends_with(".log"));
+        segments.retain(|entry| is_segment(Path::new(&entry.name)));
         match segments.as_slice() {
             // The last one is being written to.
             [next, _, ..] => inner.remove_file(&dir.join(&next.name)),
