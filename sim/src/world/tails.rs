@@ -76,8 +76,8 @@ pub(crate) fn tails(
             };
             let missed = |tag: &str| missed.iter().any(|block| block.holds(tag));
             let is_decidable = |tag: &str| kept(tag) || missed(tag);
-            let last = records
-                .and_then(|records| records.iter().rev().find(|(_, tag)| is_decidable(tag)));
+            let last =
+                records.and_then(|records| records.iter().rev().find(|(_, tag)| is_decidable(tag)));
             // Where no record can be gone, a committed offset can.
             tails.push((key, last.map_or(0, |(offset, _)| offset + 1)));
         }
