@@ -60,6 +60,8 @@ compile_error!(
 );
 
 #[cfg(feature = "world")]
+pub mod campaign;
+#[cfg(feature = "world")]
 pub mod canary;
 #[cfg(feature = "world")]
 #[doc(hidden)]
@@ -68,6 +70,8 @@ pub mod cli;
 mod client;
 #[cfg(feature = "world")]
 pub mod generate;
+#[cfg(all(feature = "world", unix))]
+mod real;
 #[cfg(feature = "world")]
 pub mod scenario;
 #[cfg(feature = "world")]

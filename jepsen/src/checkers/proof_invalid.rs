@@ -22,9 +22,9 @@ pub(super) fn check(analysis: &Analysis<'_>, findings: &mut Findings<'_, '_>) {
                 let shown = proof.answer.as_ref().map(|answer| extension(proof, answer));
                 if shown == Some(Extension::NotShown) {
                     // The older root may be of records that were lost with a tail.
-                    let last = proof.old_size.saturating_sub(1);
+                    let newest = proof.old_size.saturating_sub(1);
                     let key = analysis.effects.key_id(&proof.key);
-                    let lost = |key| analysis.removals.undecidable(key, last, (0, position));
+                    let lost = |key| analysis.removals.undecidable(key, newest, (0, position));
                     if key.is_some_and(lost) {
                         findings.excuse(Name::ProofInvalid, Reason::UndecidableTail);
                     } else {

@@ -103,7 +103,9 @@ impl Bench {
             }
             member.owned = owned;
         }
-        gains.into_iter().for_each(|gain| self.note_as(gain));
+        for gain in gains {
+            self.note_as(gain);
+        }
     }
 
     fn note_as(&self, (process, action): (Process, Action)) {
@@ -119,13 +121,18 @@ impl Bench {
     }
 
     /// Writes down what a poll returned. A damaged record is passed over.
-    pub(crate) fn end_poll(&self, member: &mut Member, records: Result<Vec<Record>>) -> Result<()> {
+    pub(crate) fn end_poll(
+        &self,
+        member: &mut Member,
+        records: Result<Vec<Record>>,
+    ) -> Result<usize> {
         self.memory.note_ends(&self.recorder, &self.broker);
         match records {
             Ok(records) => {
+                let count = records.len();
                 let (steps, with) = polled(&self.tamper.shown(records));
                 self.recorder.ok(&member.process, Action::Poll(steps), with);
-                Ok(())
+                Ok(count)
             }
             Err(error) => {
                 self.recorder.met(name_of(&error));
@@ -223,24 +230,23 @@ impl Bench {
 
     /// Reads all committed offsets of a group.
     pub(crate) fn read_committed(&self, process: &Process, group: &str, consumer: &Consumer) {
-        let mut asked = Vec::new();
-        let mut offsets = Vec::new();
-        for (topic, partitions) in self.memory.topics() {
-            for number in 0..partitions {
-                if let Ok(offset) = consumer.committed(&topic, number) {
-                    let key = key_of(&topic, number);
-                    let offset = self.tamper.committed_offset(group, &key, offset);
-                    asked.push((key.clone(), None));
-                    offsets.push((key, offset));
-                }
-            }
-        }
+        let topics = self.memory.topics();
+        let places = topics
+            .iter()
+            .flat_map(|(topic, partitions)| (0..*partitions).map(move |number| (topic, number)));
+        let asked = places.clone().map(|(topic, number)| (key_of(topic, number), None)).collect();
         let action = |offsets| {
             let commit = Commit { group: Datum::str(group), offsets, rest: Vec::new() };
             Action::Committed(Box::new(commit))
         };
         self.recorder.invoke(process, action(asked));
-        self.recorder.ok(process, action(offsets), Attachments::default());
+        // Others commit meanwhile, so nothing is read before the call has begun.
+        let read = places.filter_map(|(topic, number)| {
+            let (key, offset) = (key_of(topic, number), consumer.committed(topic, number).ok()?);
+            let offset = self.tamper.committed_offset(group, &key, offset);
+            Some((key, offset))
+        });
+        self.recorder.ok(process, action(read.collect()), Attachments::default());
     }
 
     /// Leaves the group.

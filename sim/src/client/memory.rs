@@ -50,6 +50,8 @@ pub(crate) struct State {
     retained: BTreeMap<(String, u32), u64>,
     /// Some sectors of the disk cannot be read, so an I/O error can mean damage.
     pub(crate) is_unreadable: bool,
+    /// The log may have lost what it knew last, and could not tell.
+    pub(crate) is_tail_lost: bool,
     /// Sends that were repeated because nobody knew what had become of them.
     pub(crate) retries: Counts,
     /// Counts the groups of readers that read everything.

@@ -15,9 +15,14 @@ pub(crate) struct Recorder {
     state: Arc<Mutex<State>>,
 }
 
-#[derive(Debug, Default)]
+/// Somebody who takes operations, one at a time.
+type Sink = Box<dyn FnMut(&Operation) + Send>;
+
+#[derive(Default)]
 struct State {
     history: History,
+    /// Takes the operations instead of the history, where they are kept elsewhere.
+    sink: Option<Sink>,
     processes: i64,
     errors: BTreeSet<&'static str>,
 }
@@ -31,6 +36,20 @@ impl fmt::Debug for Recorder {
 impl Recorder {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock, state: Arc::default() }
+    }
+
+    /// One that keeps nothing: hands each operation on before the call is made,
+    /// or after it has ended, one at a time and in their order. Clients that have
+    /// no state yet are numbered from `first_process` on.
+    #[cfg(unix)]
+    pub(crate) fn streaming(
+        clock: Arc<dyn Clock>,
+        first_process: i64,
+        sink: impl FnMut(&Operation) + Send + 'static,
+    ) -> Self {
+        let state =
+            State { processes: first_process, sink: Some(Box::new(sink)), ..State::default() };
+        Self { clock, state: Arc::new(Mutex::new(state)) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -47,7 +66,12 @@ impl Recorder {
     /// Writes down a line.
     pub(crate) fn push(&self, operation: Operation) {
         let time_ns = i64::try_from(self.clock.monotonic().as_nanos()).unwrap_or(i64::MAX);
-        self.state().history.push(operation.at(time_ns));
+        let operation = operation.at(time_ns);
+        let state = &mut *self.state();
+        match &mut state.sink {
+            Some(sink) => sink(&operation),
+            None => state.history.push(operation),
+        }
     }
 
     pub(crate) fn invoke(&self, process: &Process, action: Action) {
@@ -84,9 +108,9 @@ impl Recorder {
         self.state().history.len()
     }
 
-    /// The operations from a position on.
-    pub(crate) fn since(&self, position: usize) -> Vec<Operation> {
-        self.state().history.operations().get(position..).unwrap_or_default().to_vec()
+    /// The operations so far.
+    pub(crate) fn operations(&self) -> Vec<Operation> {
+        self.state().history.operations().to_vec()
     }
 
     /// The history so far.

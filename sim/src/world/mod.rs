@@ -9,9 +9,11 @@
 
 mod addresses;
 mod blocks;
+mod ending;
 mod harm;
 mod host;
 mod nemesis;
+mod opening;
 mod paths;
 mod run;
 mod stage;
@@ -20,6 +22,9 @@ mod tasks;
 
 pub(crate) use addresses::Addresses;
 pub(crate) use paths::role;
+#[cfg(unix)]
+pub(crate) use tasks::panicked;
+
 pub use run::{Crash, Run};
 
 use crate::scenario::Scenario;

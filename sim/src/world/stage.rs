@@ -36,6 +36,8 @@ pub(crate) struct Stage<'s> {
     pub(crate) memory: Arc<Memory>,
     /// Where each stretch begins.
     pub(crate) stretches: Vec<(During, u64)>,
+    /// Where they begin in the history.
+    pub(crate) stretch_lines: Vec<usize>,
     armed: Vec<(u32, FaultId)>,
     /// Strikes that were crashes, and came.
     crashed: BTreeSet<u32>,
@@ -76,6 +78,7 @@ impl<'s> Stage<'s> {
             clock,
             memory: Arc::default(),
             stretches: Vec::new(),
+            stretch_lines: Vec::new(),
             armed: Vec::new(),
             crashed: BTreeSet::new(),
             events: Vec::new(),
@@ -96,6 +99,7 @@ impl<'s> Stage<'s> {
     /// Begins a stretch, and arms the strikes that are addressed from it on.
     pub(crate) fn enter(&mut self, during: During) {
         self.stretches.push((during, self.disk.io_ops()));
+        self.stretch_lines.push(self.recorder.len());
         let scenario = self.scenario;
         for strike in scenario.strikes.iter().filter(|strike| strike.at.during == during) {
             self.arm(strike);
@@ -125,9 +129,8 @@ impl<'s> Stage<'s> {
     /// count as damage from when they are armed.
     pub(crate) fn harmful(strike: &Strike) -> bool {
         match &strike.what {
-            Blow::Crash { .. } => false,
             // A read that is wrong once leaves nothing behind.
-            Blow::Fault { fault: Fault::ReadWrongOnce { .. }, .. } => false,
+            Blow::Crash { .. } | Blow::Fault { fault: Fault::ReadWrongOnce { .. }, .. } => false,
             Blow::Fault { fault, .. } => {
                 let on = strike.at.on.unwrap_or(OpKind::WriteAt);
                 fault.kind(on).class() == Class::D
