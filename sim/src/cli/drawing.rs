@@ -32,7 +32,7 @@ fn profile(name: &str) -> Result<ProfileChoice, String> {
 
 impl Drawing {
     pub(crate) fn options(&self) -> Options {
-        Options { ops: self.ops, profile: self.profile.0 }
+        Options { ops: self.ops, profile: self.profile.0, ..Options::default() }
     }
 
     /// The planted bug, if one is asked for. Fails with a message if it is not known.

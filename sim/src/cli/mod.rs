@@ -5,6 +5,7 @@
 //! error. Exit status: 0 clean, 1 an anomaly or a harness that tested nothing,
 //! 2 wrong usage.
 
+mod canaries;
 mod drawing;
 mod faults;
 mod output;
@@ -60,6 +61,8 @@ Exit status: 0 clean, 1 an anomaly or a harness that tested nothing, 2 wrong usa
 enum Command {
     /// Runs many seeds on all cores, and sums up what happened in them.
     Run(run::Args),
+    /// Plants bugs, and sees that the checkers meant for them catch them.
+    Canaries(canaries::Args),
     /// Kills processes that have the log open on a real file system, and judges what they saw.
     Real(real::Args),
     /// A process that `real` starts.
@@ -86,6 +89,7 @@ pub fn main() -> ExitCode {
     };
     let status = match command {
         Command::Run(args) => run::run(&args),
+        Command::Canaries(args) => canaries::run(&args),
         Command::Real(args) => real::run(&args),
         Command::RealChild => real::child(),
         Command::Replay(args) => replay::run(&args),

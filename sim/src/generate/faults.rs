@@ -51,8 +51,15 @@ impl Maker<'_> {
             1 => CrashPhase::Partly(self.random.random_range(0..4096)),
             _ => CrashPhase::After,
         };
+        // Some moments are short: while a block is synced, or between the slots of
+        // the manifest.
+        let (on, file, nth_max) = match self.random.random_range(0..10) {
+            0 | 1 => (Some(OpKind::SyncData), "journal/*", 3),
+            2 | 3 => (None, "manifest.*", 6),
+            _ => (None, "*", nth_max),
+        };
         let nth = self.random.random_range(0..nth_max);
-        let at = Address { during, on: None, file: "*".to_owned(), nth };
+        let at = Address { during, on, file: file.to_owned(), nth };
         let what = Blow::Crash { phase, death: self.death() };
         let id = self.plan.id();
         self.strikes.push(Strike { id, at, what });
@@ -178,6 +185,27 @@ impl Maker<'_> {
         HarmAt { file, nth: self.random.random_range(0..4), harm }
     }
 
+    /// Harm to one block of the journal, often where nothing but the journal has
+    /// its records yet, so that only the blocks behind it bear witness.
+    fn harm_to_lone_block(&mut self) -> Restart {
+        let at = Spot::Block(self.random.random_range(1..4));
+        let seed = self.random.random();
+        let harm = match self.random.random_range(0..4) {
+            0 => Harm::FlipBit { at, bit: 2 },
+            1 => Harm::Zero { at, bytes: 300 },
+            2 => Harm::Unreadable { at, bytes: 512 },
+            _ => Harm::Garbage { at, bytes: 200, seed },
+        };
+        let harm = vec![HarmAt { file: "journal/*".to_owned(), nth: 0, harm }];
+        let keeps = if self.random.random_bool(0.6) {
+            Keeps::Nothing
+        } else {
+            Keeps::Drawn { profile: self.plan.profile, seed: self.random.random() }
+        };
+        let how = Stop::Death(Death::Power(keeps));
+        Restart { how, harm, retention_records: None }
+    }
+
     /// Harm to what the log cannot do without.
     fn harm_to_primary(&mut self) -> Vec<HarmAt> {
         let files = ["topics/*.log", "topics/*.log", "topics/*.log", "journal/*"];
@@ -300,8 +328,12 @@ fn own_steps(maker: &mut Maker<'_>, len: usize, own: &mut Vec<(usize, Action)>) 
 /// One thing that a disk must not do.
 fn class_d(maker: &mut Maker<'_>, len: usize, own: &mut Vec<(usize, Action)>) {
     let len = len.max(2);
-    match maker.random.random_range(0..10) {
+    match maker.random.random_range(0..12) {
         0..4 => maker.detectable(),
+        5..7 => {
+            let restart = maker.harm_to_lone_block();
+            own.push((maker.random.random_range(len / 3..len), Action::Restart(restart)));
+        }
         4 => {
             // Back to an older state, of one file or of all.
             let from = maker.random.random_range(0..len);

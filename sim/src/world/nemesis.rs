@@ -10,6 +10,7 @@ use super::run::{Crash, Run};
 use super::stage::Stage;
 use super::tails::{self, Contents};
 use super::tasks::{Process, panicked};
+use crate::canary::Canary;
 use crate::client::tamper::Tamper;
 use crate::disk::{Image, Limits};
 use crate::fault::FaultKind;
@@ -32,6 +33,8 @@ pub(super) struct Nemesis<'s> {
     damages: u64,
     /// The journal may have lost something that nobody can know of.
     pub(super) is_journal_suspect: bool,
+    /// Operations on the journal may go wrong without a word from here on.
+    pub(super) may_lie: bool,
     /// What the partitions' files held when the log last worked.
     pub(super) contents: Contents,
     /// What may be gone when the log opens next, as the files say.
@@ -45,7 +48,7 @@ pub(super) struct Nemesis<'s> {
 }
 
 impl<'s> Nemesis<'s> {
-    pub(crate) fn new(scenario: &'s Scenario, manner: &Manner, tamper: Tamper) -> Self {
+    pub(crate) fn new(scenario: &'s Scenario, manner: &Manner) -> Self {
         Self {
             stage: Stage::new(scenario, manner),
             process: None,
@@ -55,10 +58,11 @@ impl<'s> Nemesis<'s> {
             image: None,
             damages: 0,
             is_journal_suspect: false,
+            may_lie: false,
             contents: Contents::new(),
             tails: Vec::new(),
             rolled_back_to: Vec::new(),
-            tamper: Arc::new(tamper),
+            tamper: Arc::new(Tamper::new(manner.canary.and_then(Canary::in_clients))),
             run: Run::default(),
             ended: false,
         }
@@ -89,7 +93,8 @@ impl<'s> Nemesis<'s> {
         for strike in scenario.strikes.iter().filter(|strike| strike.at.during == during) {
             if Stage::harmful(strike) {
                 self.note_damage(None);
-                self.is_journal_suspect |= !strike.at.file.contains("topics/");
+                self.may_lie |= !strike.at.file.contains("topics/");
+                self.is_journal_suspect |= self.may_lie;
             }
         }
         self.stage.enter(during);

@@ -117,8 +117,11 @@ impl Nemesis<'_> {
                 self.stage.recorder.note("nemesis", Told::UndecidableTail(tails));
             }
         }
+        // Recovery has written the journal anew: what was done to it is done with.
+        self.is_journal_suspect = self.may_lie;
         self.stage.recorder.ok(by, opened, Attachments::default());
         self.run.recoveries += u64::from(!self.run.crashes.is_empty());
+        self.tamper.reopened();
         let bench = Bench {
             broker,
             recorder: self.stage.recorder.clone(),

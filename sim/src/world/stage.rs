@@ -4,6 +4,7 @@
 use super::addresses::Addresses;
 use super::paths::{DATA_DIR, pattern};
 use super::{Manner, paths};
+use crate::canary::{Canary, Written};
 use crate::client::memory::Memory;
 use crate::client::recorder::Recorder;
 use crate::clock::SimClock;
@@ -41,7 +42,9 @@ pub(crate) struct Stage<'s> {
     /// Strikes that were crashes, and came.
     crashed: BTreeSet<u32>,
     events: Vec<IoEvent>,
-    canary: Option<crate::canary::Canary>,
+    canary: Option<Canary>,
+    /// What a planted bug of the disk remembers when the process dies.
+    written: Arc<Written>,
 }
 
 impl<'s> Stage<'s> {
@@ -65,7 +68,7 @@ impl<'s> Stage<'s> {
         if manner.keeps_events || listed {
             disk.record_trace();
         }
-        let planted = manner.canary.and_then(crate::canary::Canary::in_core);
+        let planted = manner.canary.and_then(Canary::in_core);
         Self {
             scenario,
             disk,
@@ -80,6 +83,7 @@ impl<'s> Stage<'s> {
             crashed: BTreeSet::new(),
             events: Vec::new(),
             canary: manner.canary,
+            written: Arc::default(),
         }
     }
 
@@ -161,7 +165,7 @@ impl<'s> Stage<'s> {
             max_open_files: settings.max_open_files,
             max_poll_bytes: settings.max_poll_bytes,
             file_system: match self.canary {
-                Some(canary) => canary.around(process),
+                Some(canary) => canary.around(process, &self.written),
                 None => process,
             },
             clock: self.clock.clone(),
