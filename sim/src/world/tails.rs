@@ -7,7 +7,7 @@
 //! files kept whole and behind those of the last whole block and of all before
 //! it, and nothing else.
 
-use super::blocks::{blocks, log_id};
+use super::blocks::{Block, blocks, log_id};
 use super::paths::LOG;
 use crate::client::names::{key_of, value_of};
 use crate::disk::SimDisk;
@@ -56,7 +56,10 @@ pub(crate) fn tails(
         let whole = blocks(after).filter(|block| block.is_whole(id));
         whole.map(|block| block.sequence).max()
     });
-    let missed: Vec<_> = blocks(before).filter(|block| Some(block.sequence) <= whole).collect();
+    // A page can begin as an old block does, and go on as another that has gone astray.
+    let was_whole = |block: &Block<'_>| log_id(before).is_some_and(|id| block.is_whole(id));
+    let missed = blocks(before).filter(|block| Some(block.sequence) <= whole);
+    let missed: Vec<_> = missed.filter(was_whole).collect();
     let mut tails = Vec::new();
     for (topic, partitions) in topics {
         for number in 0..*partitions {
