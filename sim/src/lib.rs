@@ -67,8 +67,12 @@ pub mod cli;
 #[cfg(feature = "world")]
 mod client;
 #[cfg(feature = "world")]
+pub mod exhaust;
+#[cfg(feature = "world")]
 pub mod generate;
 #[cfg(feature = "world")]
 pub mod scenario;
+#[cfg(feature = "world")]
+pub mod shrink;
 #[cfg(feature = "world")]
 pub mod world;

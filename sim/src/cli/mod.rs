@@ -7,6 +7,7 @@
 
 mod output;
 mod run;
+mod scenario;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -53,6 +54,8 @@ Exit status: 0 clean, 1 an anomaly or a harness that tested nothing, 2 wrong usa
 enum Command {
     /// Runs many seeds on all cores, and sums up what happened in them.
     Run(run::Args),
+    /// Carries out scenarios from files, and compares what came of each with what it expects.
+    Scenario(scenario::Args),
 }
 
 /// Carries out what the arguments of the process ask for.
@@ -71,6 +74,7 @@ pub fn main() -> ExitCode {
     let command = cli.command.unwrap_or_else(|| Command::Run(run::Args::default()));
     let status = match command {
         Command::Run(args) => run::run(&args),
+        Command::Scenario(args) => scenario::run(&args),
     };
     status.into()
 }

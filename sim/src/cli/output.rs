@@ -1,5 +1,6 @@
 //! Where results go: text for people, JSON for programs.
 
+use super::Status;
 use serde::Serialize;
 use std::fs::File;
 use std::io::{self, Write};
@@ -40,4 +41,18 @@ impl Output {
         };
         written.map_err(|error| format!("cannot write {target}: {error}"))
     }
+    /// Writes the result, and passes the status on if that went well.
+    pub(crate) fn end(&self, result: &impl Serialize, status: Status) -> Status {
+        match self.write_json(result) {
+            Ok(()) => status,
+            Err(message) => usage(&message),
+        }
+    }
+}
+
+/// Says what is wrong with the arguments.
+pub(crate) fn usage(message: &str) -> Status {
+    // Nobody is left to be told if this fails.
+    drop(writeln!(io::stderr(), "error: {message}"));
+    Status::Usage
 }

@@ -1,8 +1,8 @@
 //! Which operation an address means in a run, and the other way round.
 
 use super::paths::{pattern, role};
-use crate::disk::{IoEvent, Kept, OpId, Survivors};
-use crate::fault::{OpKind, matches};
+use crate::disk::{InodeId, IoEvent, Kept, OpId, Survivors, Unsynced};
+use crate::fault::{FaultId, OpKind, matches};
 use crate::scenario::{Address, During, KeptPart};
 use std::collections::BTreeMap;
 
@@ -41,10 +41,15 @@ impl<'a> Addresses<'a> {
 
     /// The address of an operation.
     pub(crate) fn of(&self, event: &IoEvent) -> Option<Address> {
-        let (during, from) = self.stretch_of(event.index)?;
         let file = role(&event.path);
         // A path outside the log's directory has no pattern of its own.
         let file = if file.starts_with('/') { "*".to_owned() } else { file };
+        self.of_file(event, file)
+    }
+
+    /// The address of an operation, counted among those on files that match.
+    pub(crate) fn of_file(&self, event: &IoEvent, file: String) -> Option<Address> {
+        let (during, from) = self.stretch_of(event.index)?;
         let pattern = pattern(&file);
         let before = self.events.iter().filter(|other| {
             (from..event.index).contains(&other.index)
@@ -54,8 +59,20 @@ impl<'a> Addresses<'a> {
         Some(Address { during, on: Some(event.on), nth: before.count() as u64, file })
     }
 
+    /// The operation at which the process died of this crash: the last one before
+    /// the recovery from it.
+    pub(crate) fn death(&self, id: u32) -> Option<&'a IoEvent> {
+        let last = self.start_of(During::RecoveryFrom(id))?.checked_sub(1)?;
+        self.events.iter().find(|event| event.index == last)
+    }
+
+    /// The first operation that a fault happened to.
+    pub(crate) fn struck_by(&self, fault: FaultId) -> Option<&'a IoEvent> {
+        self.events.iter().find(|event| event.fault == Some(fault))
+    }
+
     /// The operation of a change.
-    pub(crate) fn event_of(&self, op: OpId) -> Option<&IoEvent> {
+    fn event_of(&self, op: OpId) -> Option<&IoEvent> {
         self.events.iter().find(|event| event.change == Some(op.0))
     }
 
@@ -63,8 +80,10 @@ impl<'a> Addresses<'a> {
     pub(crate) fn parts(
         &self,
         survivors: &Survivors,
-        paths: &BTreeMap<crate::disk::InodeId, String>,
+        unsynced: &Unsynced,
     ) -> Vec<KeptPart> {
+        let paths: BTreeMap<InodeId, &str> =
+            unsynced.changes.iter().map(|change| (change.inode, change.path.as_str())).collect();
         let address = |op: OpId| self.of(self.event_of(op)?);
         let part = |kept: &Kept| {
             Some(match kept {
@@ -95,7 +114,7 @@ impl<'a> Addresses<'a> {
     pub(crate) fn survivors(
         &self,
         parts: &[KeptPart],
-        inode_of: impl Fn(&str) -> Option<crate::disk::InodeId>,
+        inode_of: impl Fn(&str) -> Option<InodeId>,
     ) -> Survivors {
         let op = |address: &Address| {
             let event = self.find(address)?;

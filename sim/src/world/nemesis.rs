@@ -497,6 +497,7 @@ impl<'s> Nemesis<'s> {
     fn into_run(mut self) -> Run {
         let mut run = std::mem::take(&mut self.run);
         run.struck = self.stage.struck();
+        run.armed = self.stage.armed.iter().copied().collect();
         run.history = self.stage.recorder.take();
         run.errors = self.stage.recorder.errors();
         let client = |op: &&merkql_jepsen::history::Operation| {

@@ -1,7 +1,7 @@
 //! What came of a run.
 
 use crate::disk::{IoEvent, Survivors, Unsynced};
-use crate::fault::{Counts, FaultKind};
+use crate::fault::{Counts, FaultId, FaultKind};
 use crate::scenario::{During, Outcome};
 use merkql_jepsen::history::History;
 use merkql_jepsen::{Verdict, check};
@@ -48,6 +48,8 @@ pub struct Run {
     pub detected: bool,
     /// The strikes that have struck.
     pub struck: BTreeSet<u32>,
+    /// What the disk calls the faults that strikes armed ([`IoEvent::fault`]).
+    pub armed: BTreeMap<u32, FaultId>,
     /// The operations on files, if they were to be kept.
     pub events: Vec<IoEvent>,
     /// From which of them on each stretch goes.

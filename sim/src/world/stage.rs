@@ -35,7 +35,7 @@ pub(crate) struct Stage<'s> {
     pub(crate) memory: Arc<Memory>,
     /// Where each stretch begins.
     pub(crate) stretches: Vec<(During, u64)>,
-    armed: Vec<(u32, FaultId)>,
+    pub(crate) armed: Vec<(u32, FaultId)>,
     /// Strikes that were crashes, and came.
     crashed: BTreeSet<u32>,
     events: Vec<IoEvent>,

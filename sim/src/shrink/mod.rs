@@ -1,0 +1,5 @@
+//! Makes a failing scenario small.
+
+mod resolve;
+
+pub use resolve::resolve;
