@@ -19,3 +19,10 @@ impl Canary {
         file_system
     }
 }
+
+/// The canary of a name.
+pub fn find(name: &str) -> Option<Canary> {
+    // None has a name yet.
+    let _ = name;
+    None
+}

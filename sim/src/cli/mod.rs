@@ -5,9 +5,12 @@
 //! error. Exit status: 0 clean, 1 an anomaly or a harness that tested nothing,
 //! 2 wrong usage.
 
+mod drawing;
+mod exhaust;
 mod output;
 mod run;
 mod scenario;
+mod shrink;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -56,6 +59,10 @@ enum Command {
     Run(run::Args),
     /// Carries out scenarios from files, and compares what came of each with what it expects.
     Scenario(scenario::Args),
+    /// Makes a failing seed a scenario, and that as small as it still fails.
+    Shrink(shrink::Args),
+    /// Crashes a short scenario at every operation, with everything that may survive.
+    Exhaust(exhaust::Args),
 }
 
 /// Carries out what the arguments of the process ask for.
@@ -75,6 +82,8 @@ pub fn main() -> ExitCode {
     let status = match command {
         Command::Run(args) => run::run(&args),
         Command::Scenario(args) => scenario::run(&args),
+        Command::Shrink(args) => shrink::run(&args),
+        Command::Exhaust(args) => exhaust::run(&args),
     };
     status.into()
 }

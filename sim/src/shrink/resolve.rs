@@ -1,13 +1,14 @@
 //! A run's scenario without anything that was drawn or counted over from
 //! elsewhere.
 
-use crate::disk::{InodeId, Kept, OpId, Survivors};
-use crate::scenario::{Action, Address, Blow, Death, Keeps, Scenario, Stop, Strike};
-use crate::world::{Addresses, Crash, Run};
+use crate::disk::{InodeId, Kept, OpId, Survivors, Unsynced};
+use crate::scenario::{Action, Address, Blow, Death, During, Keeps, Scenario, Stop, Strike};
+use crate::world::{Addresses, Run};
 use std::collections::BTreeSet;
 
 /// Makes everything explicit that a run has decided: each strike stands where it
-/// struck, each power cut keeps a list, and what never struck is not there.
+/// struck, each power cut keeps a list, and what never struck, or was never done
+/// because the log had refused to open, is not there.
 ///
 /// The run must have kept its events ([`crate::world::Manner::keeps_events`]).
 /// Carried out again, the result does the same operations on files.
@@ -18,9 +19,12 @@ pub fn resolve(scenario: &Scenario, run: &Run) -> Scenario {
     let keep = |id: u32, death: &mut Death| {
         let crash = run.crashes.iter().find(|crash| crash.id == id);
         if let (Death::Power(keeps), Some(crash)) = (death, crash) {
-            *keeps = kept(&addresses, crash);
+            *keeps = self::keeps(&addresses, &crash.unsynced, crash.survivors.clone().unwrap_or_default());
         }
     };
+    // Steps behind the end of a run were never entered.
+    let entered = |id: u32| run.stretches.iter().any(|(during, _)| *during == During::Step(id));
+    resolved.steps.retain(|step| entered(step.id));
     for step in &mut resolved.steps {
         if let Action::Restart(restart) = &mut step.does
             && let Stop::Death(death) = &mut restart.how
@@ -61,22 +65,21 @@ fn place(addresses: &Addresses<'_>, run: &Run, strike: &Strike) -> Option<Addres
     }
 }
 
-/// What a crash has kept, by meaning.
-fn kept(addresses: &Addresses<'_>, crash: &Crash) -> Keeps {
-    let known: BTreeSet<OpId> = crash.unsynced.changes.iter().map(|change| change.op).collect();
-    let files: BTreeSet<InodeId> =
-        crash.unsynced.changes.iter().map(|change| change.inode).collect();
+/// What a power cut keeps, by meaning.
+pub(crate) fn keeps(addresses: &Addresses<'_>, unsynced: &Unsynced, of: Survivors) -> Keeps {
+    let known: BTreeSet<OpId> = unsynced.changes.iter().map(|change| change.op).collect();
+    let files: BTreeSet<InodeId> = unsynced.changes.iter().map(|change| change.inode).collect();
     // What a list names and the disk did not know had no effect.
-    let mut survivors = crash.survivors.clone().unwrap_or_default();
+    let mut survivors = of;
     survivors.kept.retain(|kept| match kept {
         Kept::Write { op, .. } | Kept::Length { op } | Kept::Name { op } => known.contains(op),
         Kept::Fill { file, .. } => files.contains(file),
     });
     if survivors.kept.is_empty() {
         Keeps::Nothing
-    } else if survivors == Survivors::all(&crash.unsynced) {
+    } else if survivors == Survivors::all(unsynced) {
         Keeps::All
     } else {
-        Keeps::These(addresses.parts(&survivors, &crash.unsynced))
+        Keeps::These(addresses.parts(&survivors, unsynced))
     }
 }
