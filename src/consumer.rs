@@ -121,11 +121,12 @@ impl Consumer {
     pub fn poll(&mut self, timeout: Duration) -> Result<Vec<Record>> {
         let deadline = self.broker.config.clock.monotonic().saturating_add(timeout);
         loop {
+            // Counted first: who closes the log from here on ends the wait.
+            let seen = self.broker.store.appended.count();
             self.check_open()?;
             if self.topics.is_empty() {
                 return Err(Error::NotSubscribed);
             }
-            let seen = self.broker.store.appended.count();
             self.refresh();
             let records = self.fetch()?;
             let clock = &self.broker.config.clock;

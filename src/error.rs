@@ -54,8 +54,9 @@ pub enum Error {
     Closed,
     /// A write or a sync failed earlier, so the broker takes no more writes:
     /// drop it and open the directory again, which recovers. Reads of what was
-    /// acknowledged go on working. A call that was under way when it happened
-    /// may or may not have taken effect.
+    /// acknowledged go on working, except for records that the failure has taken
+    /// out of the page cache: they get this error, too. A call that was under way
+    /// when it happened may or may not have taken effect.
     #[error("the log takes no writes until it is reopened: {reason}")]
     NeedsReopen {
         /// The failure that caused it.

@@ -6,17 +6,18 @@ use crate::error::{Error, Result};
 use crate::partition::text_record;
 use crate::partitioner::partition_of_key;
 use crate::record::{ProducerRecord, Record};
-use crate::storage::commit::{Operation, Outcome, Ticket};
+use crate::storage::commit::{Numbered, Operation, Outcome, Ticket};
 use crate::storage::draft::StagedRecords;
 use crate::storage::entry::{PartitionKey, Placement};
 use crate::storage::frame::{Body, Headers};
 use crate::storage::options::BATCH_BYTES_MAX;
+use crate::storage::producers::Sent;
 use crate::storage::tables::TopicLog;
+use crate::sync::atomic::Ordering;
 use crate::topic::check_name;
 use chrono::DateTime;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -134,7 +135,7 @@ impl PendingSend {
         };
         match outcome? {
             Outcome::Written(placements) => Ok(self.place(&placements)),
-            Outcome::Repeated(placements) => self.stored(&placements),
+            Outcome::Repeated(sent) => self.stored(&sent),
             Outcome::Topic(_) => Err(Error::Closed),
         }
     }
@@ -148,8 +149,10 @@ impl PendingSend {
     }
 
     /// The records as they were stored the first time. Where retention has
-    /// removed one, it is returned as it was sent now, at its offset.
-    fn stored(self, placements: &[Placement]) -> Result<Vec<Record>> {
+    /// removed one, its key and value are what was sent now.
+    fn stored(self, sent: &Sent) -> Result<Vec<Record>> {
+        let placements = &sent.placements;
+        let timestamp = DateTime::from_timestamp_nanos(sent.timestamp_ns);
         let Some(broker) = self.broker.upgrade() else { return Err(Error::Closed) };
         let keys: Vec<_> = placements.iter().map(|placement| placement.key).collect();
         let counts = |slot| self.slots.iter().filter(|of| **of == slot).count() as u64;
@@ -179,7 +182,7 @@ impl PendingSend {
         let slots = self.slots.clone();
         for (record, slot) in self.place(placements).into_iter().zip(slots) {
             let found = keys.get(slot).and_then(|key| stored.remove(&(*key, record.offset)));
-            records.push(found.unwrap_or(record));
+            records.push(found.unwrap_or(Record { timestamp, ..record }));
         }
         Ok(records)
     }
@@ -216,11 +219,14 @@ fn enqueue(
     if records.is_empty() && sent.is_none() {
         return Ok(pending);
     }
-    let mut staged = stage(broker, records, sent, &mut pending)?;
+    let timestamp_ns = wall_ms_as_ns(broker.config.clock.wall());
+    let mut staged = stage(broker, records, sent, timestamp_ns, &mut pending)?;
     if broker.config.compression == Compression::Lz4 {
         staged.iter_mut().for_each(StagedRecords::compress);
     }
     pending.keys = staged.iter().map(|records| records.partition.key).collect();
+    let numbered = |(producer_id, sequence)| Numbered { producer_id, sequence, timestamp_ns };
+    let sent = sent.map(numbered);
     let operation = Operation::Write { records: staged, commits: None, sent };
     pending.ticket = Some(broker.store.stage(operation)?);
     Ok(pending)
@@ -257,9 +263,9 @@ fn stage(
     broker: &BrokerRef,
     records: &[ProducerRecord],
     sent: Option<(u64, u64)>,
+    timestamp_ns: i64,
     pending: &mut PendingSend,
 ) -> Result<Vec<StagedRecords>> {
-    let timestamp_ns = wall_ms_as_ns(broker.config.clock.wall());
     let timestamp = DateTime::from_timestamp_nanos(timestamp_ns);
     let size_bytes: u64 = records.iter().map(framed_bytes).sum();
     if size_bytes > BATCH_BYTES_MAX {

@@ -338,7 +338,8 @@ fn a_member_tells_what_it_owns_where_it_stands_and_what_its_group_has_committed(
     let dir = scratch();
     let broker = with_partitions(dir.path(), 2);
     let topic = broker.topic("t").unwrap();
-    let key = (0..).map(|n| format!("k{n}")).find(|key| topic.partition_of_key(key) == 1).unwrap();
+    let key =
+        (0..1000).map(|n| format!("k{n}")).find(|key| topic.partition_of_key(key) == 1).unwrap();
     for value in ["a", "b"] {
         let sent = Broker::producer(&broker).send(&keyed("t", &key, value)).unwrap();
         assert_eq!(sent.partition, 1);

@@ -9,8 +9,10 @@ use merkql::Error;
 use merkql::broker::{Broker, BrokerConfig};
 use merkql::producer::Producer;
 use merkql::record::Record;
+use merkql::topic::RetentionConfig;
 use std::collections::BTreeSet;
 use std::thread;
+use std::time::Duration;
 use support::watched::Watched;
 use support::*;
 
@@ -263,4 +265,27 @@ fn a_send_without_an_answer_is_repeated_into_one_record() {
     assert_eq!(sent[0].offset, 1);
     assert_eq!(values(&stored(&broker, "t")), ["first", "ambiguous"]);
     assert_eq!(producer.next_sequence(), 2);
+}
+
+#[test]
+fn a_repetition_returns_the_record_that_was_stored_even_where_retention_has_removed_it() {
+    let dir = scratch();
+    let config = BrokerConfig {
+        default_retention: RetentionConfig { max_records: Some(1) },
+        ..BrokerConfig::new(dir.path())
+    };
+    let broker = Broker::open(config.clone()).unwrap();
+    let sent = keyed("t", "k", "first");
+    let producer = Broker::idempotent_producer(&broker, 7);
+    let first = producer.send_batch(0, std::slice::from_ref(&sent)).unwrap();
+    producer.send_batch(1, &[keyed("t", "k", "second")]).unwrap();
+    assert_eq!(partition(&broker, "t", 0).read(0).unwrap(), None);
+    thread::sleep(Duration::from_millis(5));
+
+    let again = producer.send_batch(0, std::slice::from_ref(&sent)).unwrap();
+    assert_eq!(again, first, "the timestamp is part of what the tree proves");
+    drop((producer, broker));
+    let broker = Broker::open(config).unwrap();
+    let producer = Broker::idempotent_producer(&broker, 7);
+    assert_eq!(producer.send_batch(0, &[sent]).unwrap(), first);
 }

@@ -254,3 +254,50 @@ fn a_block_torn_within_its_header_is_no_block_of_another_version() {
         assert_eq!(values(&world.open(None).unwrap(), "orders"), ["first"], "{bytes} bytes");
     }
 }
+
+#[test]
+fn a_record_that_a_failed_sync_took_from_the_cache_asks_for_a_reopening() {
+    // It was answered as damaged, though reopening brings it back from the journal.
+    let world = World::new(1);
+    let broker = world.open(None).unwrap();
+    send(&broker, "orders", "first");
+    let reverted = Fault::FailedSync(SyncFailure::Reverted);
+    world.disk.arm(Arm::first(reverted, OpKind::SyncData, "*.log")).unwrap();
+    broker.maintain().unwrap_err();
+    let partition = broker.topic("orders").unwrap().partition(0).unwrap().read().unwrap();
+    let error = partition.read(0).unwrap_err();
+    assert!(matches!(error, Error::NeedsReopen { .. }), "{error:?}");
+    drop((partition, broker));
+    assert_eq!(values(&world.open(None).unwrap(), "orders"), ["first"]);
+}
+
+#[test]
+fn a_reader_who_needs_a_handle_does_not_wait_for_the_sync_of_a_file_that_is_closed_for_it() {
+    // The sync was made under the lock that every reader takes to open a file.
+    let (sender, done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let world = World::new(1);
+        let config = BrokerConfig { max_open_files: 4, ..world.config(None) };
+        let broker = Broker::open(config).unwrap();
+        broker.create_topic("orders", 6).unwrap();
+        let reader = std::sync::Arc::downgrade(&broker);
+        world.disk.set_hook(move |_| {
+            let Some(topic) = reader.upgrade().and_then(|broker| broker.topic("orders")) else {
+                return;
+            };
+            for number in topic.partition_ids() {
+                let partition = topic.partition(number).unwrap().read().unwrap();
+                partition.read_range(0, u64::MAX).unwrap();
+            }
+        });
+        for number in 0..40 {
+            let key = Some(format!("key {number}"));
+            let record = ProducerRecord::new("orders", key, "v".repeat(300));
+            Broker::producer(&broker).send(&record).unwrap();
+        }
+        world.disk.clear_hook();
+        sender.send(()).unwrap();
+    });
+    let waited = done.recv_timeout(std::time::Duration::from_secs(60));
+    waited.expect("the reader waits for the writer, who waits for the reader");
+}

@@ -8,6 +8,7 @@
 use super::draft::StagedRecords;
 use super::entry::{Commit, Placement};
 use super::latch::Latch;
+use super::producers::Sent;
 use super::settings::TopicSettings;
 use super::tables::TopicLog;
 use crate::error::{Error, Result};
@@ -22,6 +23,15 @@ const ENTRY_BYTES: usize = 320;
 /// How often a leader lets other threads run so that they can join its group.
 const GATHER_YIELDS: usize = 8;
 
+/// What a producer with an id calls a send.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Numbered {
+    pub(crate) producer_id: u64,
+    pub(crate) sequence: u64,
+    /// The timestamp of its records.
+    pub(crate) timestamp_ns: i64,
+}
+
 /// What a caller wants changed. All of it happens, or nothing.
 #[derive(Debug)]
 pub(crate) enum Operation {
@@ -29,8 +39,8 @@ pub(crate) enum Operation {
     Write {
         records: Vec<StagedRecords>,
         commits: Option<(String, Vec<Commit>)>,
-        /// The producer's id and the send's sequence.
-        sent: Option<(u64, u64)>,
+        /// What a producer with an id calls the send.
+        sent: Option<Numbered>,
     },
     /// A new topic.
     CreateTopic { name: String, partitions: u32, settings: TopicSettings },
@@ -56,8 +66,8 @@ pub(crate) enum Outcome {
     /// Where the records stand: one placement for each of the operation's
     /// partitions, in its order.
     Written(Vec<Placement>),
-    /// The send was made before: where its records have stood since.
-    Repeated(Vec<Placement>),
+    /// The send was made before.
+    Repeated(Sent),
     /// The topic, new or not.
     Topic(Arc<TopicLog>),
 }

@@ -5,7 +5,7 @@
 //! 1 append  incarnation | partition | base offset | records | frames blob
 //! 2 create  name blob | incarnation | partitions | settings
 //! 3 commit  group blob | count, then each: incarnation | partition | offset
-//! 4 sent    producer id u64 | sequence | count, then each: incarnation | partition | base offset | records
+//! 4 sent    producer id u64 | sequence | timestamp i64 | count, then each: incarnation | partition | base offset | records
 //! settings  count, then each: id u8 | value
 //! blob      length | bytes
 //! ```
@@ -15,6 +15,7 @@
 //! invalid, so zeroes are never an entry.
 
 use super::codec::{Decoded, Decoder, Encode};
+use super::producers::Sent;
 use super::settings::TopicSettings;
 
 const KIND_APPEND: u8 = 1;
@@ -97,7 +98,7 @@ pub(crate) enum Entry<'a> {
     /// Offsets that a group has committed.
     Commit { group: &'a str, commits: Vec<Commit> },
     /// A producer's sequence, and where its records went.
-    Sent { producer_id: u64, sequence: u64, placements: Vec<Placement> },
+    Sent { producer_id: u64, sent: Sent },
 }
 
 impl<'a> Entry<'a> {
@@ -125,14 +126,10 @@ impl<'a> Entry<'a> {
                     commit.encode(out);
                 }
             }
-            Self::Sent { producer_id, sequence, placements } => {
+            Self::Sent { producer_id, sent } => {
                 out.put_u8(KIND_SENT);
                 out.put_u64(*producer_id);
-                out.put_varint(*sequence);
-                out.put_varint(placements.len() as u64);
-                for placement in placements {
-                    placement.encode(out);
-                }
+                sent.encode(out);
             }
         }
     }
@@ -157,8 +154,7 @@ impl<'a> Entry<'a> {
             }),
             KIND_SENT => Ok(Self::Sent {
                 producer_id: input.u64("a producer id")?,
-                sequence: input.number("a sequence")?,
-                placements: decode_list(input, 4, Placement::decode)?,
+                sent: Sent::decode(input)?,
             }),
             _ => Err(input.malformed("a known kind of entry")),
         }

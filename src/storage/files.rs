@@ -10,9 +10,9 @@ use super::latch::Latch;
 use crate::env::exact::{read_exact_at, read_up_to, write_all_at};
 use crate::env::{Access, File, FileSystem};
 use crate::error::{Error, IoContext, Result};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, lock};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 /// Opens and closes the files of a log.

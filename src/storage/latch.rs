@@ -1,7 +1,8 @@
 //! A failure that is never forgotten.
 
 use crate::error::{Error, Result};
-use std::sync::{Arc, OnceLock};
+use crate::sync::OnceLock;
+use std::sync::Arc;
 
 /// Set by the first failed journal write, sync or apply. From then on the log
 /// writes, syncs, cuts and removes nothing: only recovery, which starts from

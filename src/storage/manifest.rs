@@ -10,7 +10,7 @@
 //!           segments: count, then each: base offset | generation | length | greatest timestamp i64 | peaks at the base offset
 //!         groups: count, then each: name blob | commits: count, then each: incarnation | partition | offset
 //!         producers: count, then each: id u64 | next sequence | last use | sent: count, then each:
-//!           sequence | placements: count, then each: incarnation | partition | base offset | records
+//!           sequence | timestamp i64 | placements: count, then each: incarnation | partition | base offset | records
 //! ```
 //!
 //! Numbers without a type are varints, the rest little-endian. *Peaks* are the

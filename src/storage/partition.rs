@@ -14,10 +14,10 @@ use super::settings::TopicSettings;
 use crate::env::EntryKind;
 use crate::error::{Error, IoContext, Result};
 use crate::merkle::{CompactRange, Hash, leaf_hash};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, RwLock, lock};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
 /// The name of the file of stored hashes.

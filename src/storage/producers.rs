@@ -14,6 +14,36 @@ use std::collections::BTreeMap;
 /// How many sends of an id can be repeated. (Kafka remembers five batches.)
 pub(crate) const REMEMBERED_SENDS: usize = 8;
 
+/// A send under a sequence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sent {
+    pub(crate) sequence: u64,
+    /// When its records were sent, so that a repetition returns them as they are
+    /// even where retention has removed them.
+    pub(crate) timestamp_ns: i64,
+    /// Where they stand.
+    pub(crate) placements: Vec<Placement>,
+}
+
+impl Sent {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        out.put_varint(self.sequence);
+        out.put_i64(self.timestamp_ns);
+        out.put_varint(self.placements.len() as u64);
+        for placement in &self.placements {
+            placement.encode(out);
+        }
+    }
+
+    pub(crate) fn decode(input: &mut Decoder<'_>) -> Decoded<Self> {
+        Ok(Self {
+            sequence: input.number("a sequence")?,
+            timestamp_ns: input.i64("a timestamp")?,
+            placements: decode_list(input, 4, Placement::decode)?,
+        })
+    }
+}
+
 /// What is known of one producer id.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct ProducerState {
@@ -21,7 +51,7 @@ pub(crate) struct ProducerState {
     /// The journal sequence of the block that used it last.
     last_use: u64,
     /// The last sends, oldest first.
-    sent: Vec<(u64, Vec<Placement>)>,
+    sent: Vec<Sent>,
 }
 
 /// What a send with a sequence is.
@@ -29,8 +59,8 @@ pub(crate) struct ProducerState {
 pub(crate) enum Judgement {
     /// To be appended.
     New,
-    /// A repetition: its records stand here.
-    Repeated(Vec<Placement>),
+    /// A repetition of this one.
+    Repeated(Sent),
 }
 
 impl ProducerState {
@@ -38,12 +68,8 @@ impl ProducerState {
         out.put_varint(self.next_sequence);
         out.put_varint(self.last_use);
         out.put_varint(self.sent.len() as u64);
-        for (sequence, placements) in &self.sent {
-            out.put_varint(*sequence);
-            out.put_varint(placements.len() as u64);
-            for placement in placements {
-                placement.encode(out);
-            }
+        for sent in &self.sent {
+            sent.encode(out);
         }
     }
 
@@ -51,10 +77,7 @@ impl ProducerState {
         Ok(Self {
             next_sequence: input.number("a sequence")?,
             last_use: input.varint("a block's sequence")?,
-            sent: decode_list(input, 2, |input| {
-                let sequence = input.number("a sequence")?;
-                Ok((sequence, decode_list(input, 4, Placement::decode)?))
-            })?,
+            sent: decode_list(input, 10, Sent::decode)?,
         })
     }
 
@@ -62,9 +85,9 @@ impl ProducerState {
         if sequence == self.next_sequence {
             return Ok(Judgement::New);
         }
-        let repeated = self.sent.iter().find(|(sent, _)| *sent == sequence);
+        let repeated = self.sent.iter().find(|sent| sent.sequence == sequence);
         match repeated {
-            Some((_, placements)) => Ok(Judgement::Repeated(placements.clone())),
+            Some(sent) => Ok(Judgement::Repeated(sent.clone())),
             None => Err(Error::SequenceOutOfOrder {
                 producer_id,
                 sequence,
@@ -118,15 +141,14 @@ impl Producers {
     pub(crate) fn record(
         &mut self,
         producer_id: u64,
-        sequence: u64,
-        placements: Vec<Placement>,
+        sent: Sent,
         block_sequence: u64,
         producers_max: usize,
     ) {
         let state = self.0.entry(producer_id).or_default();
-        state.next_sequence = sequence.saturating_add(1);
+        state.next_sequence = sent.sequence.saturating_add(1);
         state.last_use = block_sequence;
-        state.sent.push((sequence, placements));
+        state.sent.push(sent);
         if state.sent.len() > REMEMBERED_SENDS {
             state.sent.remove(0);
         }

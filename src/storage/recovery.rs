@@ -147,10 +147,10 @@ impl Store {
                     writer.touched.insert(key, partition);
                 }
                 Entry::Commit { group, commits } => self.tables_mut().commit(group, &commits),
-                Entry::Sent { producer_id, sequence, placements } => {
+                Entry::Sent { producer_id, sent } => {
                     let max = self.options.producers_max;
                     let producers = &mut self.tables_mut().producers;
-                    producers.record(producer_id, sequence, placements, block.sequence, max);
+                    producers.record(producer_id, sent, block.sequence, max);
                 }
             }
         }

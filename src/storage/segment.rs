@@ -13,11 +13,11 @@ use super::index::{IndexFile, IndexPoint, PointChooser, SparseIndex};
 use crate::env::exact::read_up_to;
 use crate::error::{Corruption, Error, IoContext, Result};
 use crate::merkle::{CompactRange, MAX_LEAVES};
+use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, lock};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 /// How much of a segment is read at once when many records are wanted.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -146,6 +146,11 @@ impl Segment {
     }
 
     fn corrupt(&self, offset: u64, position: u64, reason: impl Into<String>) -> Error {
+        // A failed sync can have taken from the cache what only the journal still
+        // has. Whether that is so, or the record is damaged, recovery finds out.
+        if let Err(needs_reopen) = self.file.pool().latch().check() {
+            return needs_reopen;
+        }
         Error::Corrupt(Arc::new(Corruption {
             path: self.file.path().to_owned(),
             position,

@@ -15,11 +15,11 @@ use super::tables::Tables;
 use super::write::BlockDraft;
 use crate::env::{Entropy, FileSystem, Lock, Probe, Signal};
 use crate::error::{Error, Result};
-use crate::sync::{Mutex, RwLock, lock};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard, lock};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError};
 
 /// The seams, together.
 #[derive(Debug, Clone)]

@@ -10,9 +10,9 @@ use super::manifest::{Manifest, PartitionState, TopicState};
 use super::partition::{PartitionContext, PartitionLog};
 use super::producers::Producers;
 use super::settings::TopicSettings;
+use crate::sync::atomic::AtomicU64;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 /// One life of a topic.
 #[derive(Debug)]

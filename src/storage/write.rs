@@ -1,11 +1,11 @@
 //! The write path: from operations to one durable block.
 
 use super::block::BODY_BYTES_MAX;
-use super::commit::{Operation, Outcome};
+use super::commit::{Numbered, Operation, Outcome};
 use super::draft::{Draft, StagedRecords};
 use super::entry::{Commit, Entry, PartitionKey, Placement};
 use super::partition::topic_dir_name;
-use super::producers::{Judgement, Producers};
+use super::producers::{Judgement, Producers, Sent};
 use super::settings::TopicSettings;
 use super::store::{Footing, Store, Writer};
 use super::tables::{TopicLog, empty_topic};
@@ -19,7 +19,7 @@ pub(crate) struct BlockDraft {
     topics: BTreeMap<String, Arc<TopicLog>>,
     partitions: BTreeMap<PartitionKey, Draft>,
     commits: Vec<(String, Vec<Commit>)>,
-    sent: Vec<(u64, u64, Vec<Placement>)>,
+    sent: Vec<(u64, Sent)>,
     /// Producers as they are after the sends of this block.
     producers: Producers,
 }
@@ -44,15 +44,15 @@ impl Store {
                 self.prepare_topic(writer, draft, name, *partitions, *settings).map(Outcome::Topic)
             }
             Operation::Write { records, commits, sent } => {
-                if let Some((id, sequence)) = *sent
-                    && let Judgement::Repeated(placements) = self.judge(draft, id, sequence)?
+                if let Some(numbered) = sent
+                    && let Judgement::Repeated(first) = self.judge(draft, numbered)?
                 {
                     self.env.probe.mark("producer.repeated_send");
-                    return Ok(Outcome::Repeated(placements));
+                    return Ok(Outcome::Repeated(first));
                 }
                 let placements = self.prepare_records(writer, draft, records)?;
-                if let Some((id, sequence)) = *sent {
-                    self.note_sent(writer, draft, id, sequence, &placements);
+                if let Some(numbered) = sent {
+                    self.note_sent(writer, draft, numbered, &placements);
                 }
                 draft.commits.extend(commits.clone());
                 Ok(Outcome::Written(placements))
@@ -60,29 +60,31 @@ impl Store {
         }
     }
 
-    fn judge(&self, draft: &BlockDraft, id: u64, sequence: u64) -> Result<Judgement> {
-        if draft.producers.next_sequence(id) > 0 {
-            return draft.producers.judge(id, sequence);
+    fn judge(&self, draft: &BlockDraft, numbered: &Numbered) -> Result<Judgement> {
+        let Numbered { producer_id, sequence, .. } = *numbered;
+        if draft.producers.next_sequence(producer_id) > 0 {
+            return draft.producers.judge(producer_id, sequence);
         }
-        self.tables().producers.judge(id, sequence)
+        self.tables().producers.judge(producer_id, sequence)
     }
 
     fn note_sent(
         &self,
         writer: &Writer,
         draft: &mut BlockDraft,
-        id: u64,
-        sequence: u64,
+        numbered: &Numbered,
         placements: &[Placement],
     ) {
+        let Numbered { producer_id: id, sequence, timestamp_ns } = *numbered;
         if draft.producers.next_sequence(id) == 0
             && let Some(state) = self.tables().producers.get(id)
         {
             draft.producers.insert(id, state.clone());
         }
         let block = writer.journal.start().sequence;
-        draft.producers.record(id, sequence, placements.to_vec(), block, usize::MAX);
-        draft.sent.push((id, sequence, placements.to_vec()));
+        let sent = Sent { sequence, timestamp_ns, placements: placements.to_vec() };
+        draft.producers.record(id, sent.clone(), block, usize::MAX);
+        draft.sent.push((id, sent));
     }
 
     fn prepare_records(
@@ -270,9 +272,8 @@ impl Store {
         for (group, commits) in commits {
             tables.commit(&group, &commits);
         }
-        for (id, number, placements) in sent {
-            let max = self.options.producers_max;
-            tables.producers.record(id, number, placements, sequence, max);
+        for (id, sent) in sent {
+            tables.producers.record(id, sent, sequence, self.options.producers_max);
         }
         drop(tables);
         self.appended.notify();
@@ -299,8 +300,7 @@ fn encode(writer: &mut Writer, draft: &BlockDraft) {
     for (group, commits) in &draft.commits {
         push(&Entry::Commit { group, commits: commits.clone() });
     }
-    for (producer_id, sequence, placements) in &draft.sent {
-        let (producer_id, sequence) = (*producer_id, *sequence);
-        push(&Entry::Sent { producer_id, sequence, placements: placements.clone() });
+    for (producer_id, sent) in &draft.sent {
+        push(&Entry::Sent { producer_id: *producer_id, sent: sent.clone() });
     }
 }

@@ -71,7 +71,7 @@ fn settings(plan: &Plan) -> Settings {
     let journal_initial_bytes = pick(&[8192, 8192, 16384]);
     let defaults = Settings {
         segment_bytes: pick(&[512, 2048, 2048, 8192, 65536]),
-        index_interval_bytes: pick(&[1, 64, 64, 1024]),
+        index_interval_bytes: pick(&[32, 64, 64, 1024]),
         journal_initial_bytes,
         journal_max_bytes: journal_initial_bytes * pick(&[1, 2, 4]),
         max_open_files: usize::try_from(pick(&[4, 8, 8, 64])).unwrap_or(8),

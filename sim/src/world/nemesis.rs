@@ -22,8 +22,8 @@ use crate::scenario::{
 use merkql::broker::{Broker, BrokerRef};
 use merkql::{Error, Result};
 use merkql_jepsen::history::{
-    Action as Told, Attachments, Damage, Datum, Declarations, FaultClass, FaultsEnd, Key, Kind,
-    Process as Who,
+    Action as Told, Attachments, Damage, Datum, Declarations, Detected, FaultClass, FaultsEnd, Key,
+    Kind, Process as Who,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -399,6 +399,12 @@ impl<'s> Nemesis<'s> {
         self.stage.recorder.not_ok(by, Kind::Fail, open, datum.clone());
         if is_damage {
             self.stage.recorder.note("host", Told::Refused(datum));
+            // Nothing of it can be read any more, and the error says why.
+            let topics: Vec<String> = self.stage.memory.state().topics.keys().cloned().collect();
+            let keys = self.stage.memory.keys_of(&topics);
+            let spans = keys.into_iter().map(|key| (key, Vec::new())).collect();
+            let detected = Detected { damage: None, spans, rest: Vec::new() };
+            self.stage.recorder.note("host", Told::Detected(Box::new(detected)));
             self.run.refused = true;
             self.ended = true;
         }
