@@ -104,7 +104,7 @@ fn tell(args: &Args, original: &Scenario, shrunk: &Shrunk) -> Status {
     }
     let (before, after) = (Size::of(original), Size::of(scenario));
     let names = &scenario.expect.anomalies;
-    let mut note = |line: String| super::output::note(&line);
+    let note = |line: String| super::output::note(&line);
     note(format!("from {} to {}", describe(before), describe(after)));
     note(format!("{attempts} candidates{}", if *is_done { "" } else { ", given up early" }));
     note(format!("the text was read again and carried out: it has {}", names.join(", ")));

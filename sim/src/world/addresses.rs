@@ -1,10 +1,9 @@
 //! Which operation an address means in a run, and the other way round.
 
 use super::paths::{pattern, role};
-use crate::disk::{InodeId, IoEvent, Kept, OpId, Survivors, Unsynced};
+use crate::disk::{Change, InodeId, IoEvent, Kept, OpId, Survivors, Unsynced, What};
 use crate::fault::{FaultId, OpKind, matches};
 use crate::scenario::{Address, During, KeptPart};
-use std::collections::BTreeMap;
 
 /// The operations of a run so far, by stretch.
 pub(crate) struct Addresses<'a> {
@@ -76,14 +75,27 @@ impl<'a> Addresses<'a> {
         self.events.iter().find(|event| event.change == Some(op.0))
     }
 
+    /// The paths of the files at stake, as they were when they were written to: one
+    /// that was removed since may be there again after a power cut.
+    fn files(&self, unsynced: &Unsynced) -> Vec<(InodeId, String)> {
+        let written = unsynced.changes.iter();
+        let written =
+            written.filter(|change| matches!(change.what, What::Write { .. } | What::Length { .. }));
+        let path = |change: &Change| {
+            // A misdirected write says where it was meant to go.
+            let event = self.event_of(change.op).filter(|event| event.fault.is_none());
+            event.map_or(&change.path, |event| &event.path).clone()
+        };
+        written.map(|change| (change.inode, path(change))).collect()
+    }
+
     /// What a list of survivors means.
     pub(crate) fn parts(
         &self,
         survivors: &Survivors,
         unsynced: &Unsynced,
     ) -> Vec<KeptPart> {
-        let paths: BTreeMap<InodeId, &str> =
-            unsynced.changes.iter().map(|change| (change.inode, change.path.as_str())).collect();
+        let files = self.files(unsynced);
         let address = |op: OpId| self.of(self.event_of(op)?);
         let part = |kept: &Kept| {
             Some(match kept {
@@ -101,7 +113,7 @@ impl<'a> Addresses<'a> {
                 Kept::Length { op } => KeptPart::Length { of: address(*op)? },
                 Kept::Name { op } => KeptPart::Name { of: address(*op)? },
                 Kept::Fill { file, range, with } => {
-                    let path = paths.get(file)?;
+                    let (_, path) = files.iter().find(|(inode, _)| inode == file)?;
                     let file = path.strip_prefix(super::paths::LOG)?.to_owned();
                     KeptPart::Fill { file, range: *range, with: *with }
                 }
@@ -114,8 +126,9 @@ impl<'a> Addresses<'a> {
     pub(crate) fn survivors(
         &self,
         parts: &[KeptPart],
-        inode_of: impl Fn(&str) -> Option<InodeId>,
+        unsynced: &Unsynced,
     ) -> Survivors {
+        let files = self.files(unsynced);
         let op = |address: &Address| {
             let event = self.find(address)?;
             Some((event, event.change?))
@@ -133,8 +146,9 @@ impl<'a> Addresses<'a> {
                 KeptPart::Length { of } => Kept::Length { op: OpId(op(of)?.1) },
                 KeptPart::Name { of } => Kept::Name { op: OpId(op(of)?.1) },
                 KeptPart::Fill { file, range, with } => {
-                    let file = inode_of(&format!("{}{file}", super::paths::LOG))?;
-                    Kept::Fill { file, range: *range, with: *with }
+                    let path = format!("{}{file}", super::paths::LOG);
+                    let (file, _) = files.iter().find(|(_, of)| *of == path)?;
+                    Kept::Fill { file: *file, range: *range, with: *with }
                 }
             })
         };

@@ -177,10 +177,8 @@ impl<'s> Stage<'s> {
                 profile.draw(unsynced, &mut stream(*seed, "survivors"))
             }
             Keeps::These(parts) => {
-                let disk = self.disk.clone();
                 let (events, stretches) = self.events();
-                let addresses = Addresses::new(events, stretches);
-                addresses.survivors(parts, |path| disk.inode_of(path))
+                Addresses::new(events, stretches).survivors(parts, unsynced)
             }
         }
     }
