@@ -28,6 +28,9 @@ pub(crate) struct Args {
     /// How many of a crash inside a recovery.
     #[arg(long, value_name = "N", default_value_t = Limits::default().nested)]
     nested: usize,
+    /// Begins with this step, and leaves alone what comes before.
+    #[arg(long, value_name = "STEP")]
+    from: Option<u32>,
     /// How many threads there are [default: one for each core].
     #[arg(long, value_name = "J")]
     jobs: Option<usize>,
@@ -57,6 +60,7 @@ pub(crate) fn run(args: &Args) -> Status {
         nested: args.nested,
         depth: args.depth,
         jobs: args.jobs.unwrap_or(cores).max(1),
+        from: args.from.map(crate::scenario::During::Step),
     };
     let profile = args.profile.unwrap_or(scenario.settings.profile);
     let bar = ProgressBar::new(0);
@@ -88,7 +92,7 @@ fn tell(args: &Args, report: &Report, seconds: f64) -> Status {
     let line = |text: String| args.output.line(text);
     line(format!("  {points} points to crash at, {states} states, {seconds:.1} s"));
     line(format!("  {nested_states} of them with another crash during recovery"));
-    line(format!("  {alike} recoveries did as another had done, and were not broken again"));
+    line(format!("  {alike} recoveries were like another, and were not broken again"));
     line(format!("  {cut} sets of survivors were cut off by the limits"));
     line(format!("  {failed} states failed"));
     for failure in failures.iter().take(SHOWN_MAX) {

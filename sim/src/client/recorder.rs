@@ -97,10 +97,15 @@ impl Recorder {
 /// A number that follows from every operation of a history.
 pub(crate) fn digest_of(history: &History) -> u64 {
     let mut digest = Digest::new();
-    for operation in history.operations() {
+    add_to(&mut digest, history.operations());
+    digest.value()
+}
+
+/// Adds every operation to a digest.
+pub(crate) fn add_to(digest: &mut Digest, operations: &[Operation]) {
+    for operation in operations {
         digest.number(operation.time_ns.unwrap_or_default().unsigned_abs());
         // Every field of an operation is in its `Debug` form, and nothing else is.
         digest.bytes(format!("{operation:?}").as_bytes());
     }
-    digest.value()
 }

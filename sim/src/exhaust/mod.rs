@@ -9,10 +9,10 @@
 mod points;
 
 use crate::profile::Profile;
-use crate::scenario::{Blow, Death, During, Keeps, Outcome, Scenario, Strike};
+use crate::scenario::{Blow, Death, During, Outcome, Scenario, Strike};
 use crate::shrink::keeps;
 use crate::world::{Addresses, Manner, Run, execute};
-use points::{Point, points};
+use points::{Detail, Point, points};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,11 +32,13 @@ pub struct Limits {
     pub depth: u32,
     /// How many threads there are.
     pub jobs: usize,
+    /// The stretch of the run that it begins with: the first, if it is not said.
+    pub from: Option<During>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { survivors: 32, nested: 4, depth: 1, jobs: 1 }
+        Self { survivors: 32, nested: 4, depth: 1, jobs: 1, from: None }
     }
 }
 
@@ -51,8 +53,8 @@ pub struct Report {
     pub nested_states: u64,
     /// How many sets of survivors the limits have cut off.
     pub cut: u128,
-    /// How many recoveries were not broken again because they did exactly what
-    /// one had done before that was.
+    /// How many recoveries were not broken again because another was from which
+    /// nothing told them apart: the same disk, the same history.
     pub alike: u64,
     /// How many states failed.
     pub failed: u64,
@@ -99,8 +101,19 @@ pub fn exhaust(
     if outcome == Outcome::Anomaly {
         return Err("the scenario has an anomaly before anything else is broken".to_owned());
     }
-    let search = Search { profile, limits: *limits, outcome };
-    let points = points(&base, |during| *during != During::End);
+    let seen = scenario.strikes.is_empty().then(Mutex::default);
+    let search = Search { profile, limits: *limits, outcome, seen };
+    let mut stretches = base.stretches.iter().map(|(during, _)| *during);
+    let first = match limits.from {
+        Some(from) => stretches.position(|during| during == from),
+        None => Some(0),
+    };
+    let first = first.ok_or("the run has no such step to begin with")?;
+    let meant = base.stretches.get(first..).unwrap_or_default();
+    let meant: BTreeSet<During> = meant.iter().map(|(during, _)| *during).collect();
+    let points = points(&base, Detail::All, |during| {
+        *during != During::End && meant.contains(during)
+    });
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let reports: Mutex<Vec<(usize, Report)>> = Mutex::default();
     let work = || {
@@ -108,7 +121,7 @@ pub fn exhaust(
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(point) = points.get(at) else { return };
             let mut report = Report { points: 1, ..Report::default() };
-            search.crash(&scenario, point, 0, &mut report, &mut BTreeSet::new());
+            search.crash(&scenario, point, 0, &mut report);
             let mut reports = reports.lock().unwrap_or_else(PoisonError::into_inner);
             reports.push((at, report));
             let states = reports.iter().map(|(_, report)| report.states).sum();
@@ -136,19 +149,14 @@ struct Search {
     limits: Limits,
     /// How the scenario ends unbroken.
     outcome: Outcome,
+    /// The states whose recoveries were broken again so far. Strikes of the
+    /// scenario's own would tell states apart that are alike otherwise.
+    seen: Option<Mutex<BTreeSet<u64>>>,
 }
 
 impl Search {
-    /// Crashes at a point in every way. `seen` are the recoveries that were
-    /// broken again so far, by what they did.
-    fn crash(
-        &self,
-        scenario: &Scenario,
-        point: &Point,
-        level: u32,
-        report: &mut Report,
-        seen: &mut BTreeSet<u64>,
-    ) {
+    /// Crashes at a point in every way.
+    fn crash(&self, scenario: &Scenario, point: &Point, level: u32, report: &mut Report) {
         let id = free_id(scenario);
         let with = |death: Death| {
             let what = Blow::Crash { phase: point.phase, death };
@@ -159,38 +167,38 @@ impl Search {
         let killed = with(Death::Kill);
         let run = self.state(&killed, id, level, report);
         let Some(crash) = run.crashes.iter().find(|crash| crash.id == id) else { return };
+        self.nested(&killed, &run, id, level, report);
+        // With nothing at stake a power cut is no other death.
+        if crash.unsynced.changes.is_empty() {
+            return;
+        }
         let bound = if level == 0 { self.limits.survivors } else { self.limits.nested };
         let enumeration = self.profile.enumerate(&crash.unsynced, bound);
         report.cut = report.cut.saturating_add(enumeration.cut);
         let addresses = Addresses::new(&run.events, &run.stretches);
-        self.nested(&killed, &run, id, level, report, seen);
         for survivors in enumeration.survivors {
-            let keeps: Keeps = keeps(&addresses, &crash.unsynced, survivors);
+            let keeps = keeps(&addresses, &crash.unsynced, survivors);
             let broken = with(Death::Power(keeps));
             let run = self.state(&broken, id, level, report);
-            self.nested(&broken, &run, id, level, report, seen);
+            self.nested(&broken, &run, id, level, report);
         }
     }
 
     /// Breaks the recovery from a crash again.
-    fn nested(
-        &self,
-        scenario: &Scenario,
-        run: &Run,
-        id: u32,
-        level: u32,
-        report: &mut Report,
-        seen: &mut BTreeSet<u64>,
-    ) {
+    fn nested(&self, scenario: &Scenario, run: &Run, id: u32, level: u32, report: &mut Report) {
         if level == self.limits.depth {
             return;
         }
-        if !seen.insert(run.trace_hash) {
-            report.alike += 1;
-            return;
+        let crash = run.crashes.iter().find(|crash| crash.id == id);
+        if let (Some(seen), Some(crash)) = (&self.seen, crash) {
+            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            if !seen.insert(crash.state) {
+                report.alike += 1;
+                return;
+            }
         }
-        for point in points(run, |during| *during == During::RecoveryFrom(id)) {
-            self.crash(scenario, &point, level + 1, report, seen);
+        for point in points(run, Detail::Distinct, |during| *during == During::RecoveryFrom(id)) {
+            self.crash(scenario, &point, level + 1, report);
         }
     }
 

@@ -12,8 +12,18 @@ pub(super) struct Point {
     pub(super) phase: CrashPhase,
 }
 
+/// How much of what an operation can have come to is gone through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Detail {
+    /// All of it.
+    All,
+    /// Inside a recovery, where nobody is told anything: what is before an
+    /// operation is what was after the last one, and one half of a write is enough.
+    Distinct,
+}
+
 /// All points of the stretches that are asked for.
-pub(super) fn points(run: &Run, is_meant: impl Fn(&During) -> bool) -> Vec<Point> {
+pub(super) fn points(run: &Run, detail: Detail, is_meant: impl Fn(&During) -> bool) -> Vec<Point> {
     let addresses = Addresses::new(&run.events, &run.stretches);
     let changing = run.events.iter().filter(|event| event.change.is_some());
     let addressed = changing.filter_map(|event| {
@@ -23,7 +33,22 @@ pub(super) fn points(run: &Run, is_meant: impl Fn(&During) -> bool) -> Vec<Point
     let phased = addressed.flat_map(|(event, at)| {
         phases(event).into_iter().map(move |phase| Point { at: at.clone(), phase })
     });
-    phased.collect()
+    let mut points: Vec<Point> = phased.collect();
+    if detail == Detail::Distinct {
+        let mut is_first = true;
+        let mut was_partly = false;
+        points.retain(|point| {
+            let is_partly = matches!(point.phase, CrashPhase::Partly(_));
+            let keep = match point.phase {
+                CrashPhase::Before => std::mem::take(&mut is_first),
+                CrashPhase::Partly(_) => !was_partly,
+                CrashPhase::After => true,
+            };
+            was_partly = is_partly;
+            keep
+        });
+    }
+    points
 }
 
 /// How far an operation can have come. A write may be cut off anywhere: the

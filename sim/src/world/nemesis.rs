@@ -11,7 +11,7 @@ use super::stage::Stage;
 use super::tails::{self, Contents};
 use super::tasks::{Process, panicked};
 use crate::client::Bench;
-use crate::client::recorder::digest_of;
+use crate::client::recorder::{add_to, digest_of};
 use crate::client::tamper::Tamper;
 use crate::disk::{Digest, Image, Limits};
 use crate::fault::FaultKind;
@@ -57,6 +57,8 @@ pub(crate) struct Nemesis<'s> {
     tamper: Arc<Tamper>,
     run: Run,
     ended: bool,
+    /// So many operations of the history, and what they come to as a number.
+    seen: (usize, Digest),
 }
 
 impl<'s> Nemesis<'s> {
@@ -75,6 +77,7 @@ impl<'s> Nemesis<'s> {
             tamper: Arc::new(tamper),
             run: Run::default(),
             ended: false,
+            seen: (0, Digest::new()),
         }
     }
 
@@ -269,7 +272,22 @@ impl<'s> Nemesis<'s> {
                 Some(survivors)
             }
         };
-        self.run.crashes.push(Crash { id, unsynced, survivors });
+        let state = self.state();
+        self.run.crashes.push(Crash { id, unsynced, survivors, state });
+    }
+
+    /// What can make it differ what comes now, as a number.
+    fn state(&mut self) -> u64 {
+        let (position, digest) = &mut self.seen;
+        let news = self.stage.recorder.since(*position);
+        *position += news.len();
+        add_to(digest, &news);
+        let mut state = *digest;
+        state.number(self.stage.disk.likeness());
+        let steps = self.stage.stretches.iter().rev();
+        let mut steps = steps.filter(|(during, _)| matches!(during, During::Step(_)));
+        state.bytes(format!("{:?}", steps.next().map(|(during, _)| during)).as_bytes());
+        state.value()
     }
 
     async fn restart(&mut self, id: u32, restart: &Restart) {

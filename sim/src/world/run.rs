@@ -16,6 +16,10 @@ pub struct Crash {
     pub unsynced: Unsynced,
     /// What was kept; `None` if the process was killed.
     pub survivors: Option<Survivors>,
+    /// A number that follows from what the disk is after it, what clients have
+    /// seen before it, and which step that was: all that can make what comes then
+    /// differ, but for random numbers and strikes.
+    pub state: u64,
 }
 
 /// A run, before it is judged.
