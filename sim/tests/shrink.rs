@@ -1,10 +1,10 @@
 //! Failing runs become scenarios: explicit ones, then small ones.
 
-use merkql_sim::fault::Class;
+use merkql_sim::fault::{Class, FaultKind};
 use merkql_sim::generate::{Options, scenario};
-use merkql_sim::scenario::{Blow, Scenario};
-use merkql_sim::shrink::resolve;
-use merkql_sim::world::{Manner, execute};
+use merkql_sim::scenario::{Blow, Scenario, Settings};
+use merkql_sim::shrink::{Limits, Size, resolve, shrink, shrink_anomaly};
+use merkql_sim::world::{Manner, Run, execute};
 
 fn keeping() -> Manner {
     Manner { keeps_events: true, ..Manner::default() }
@@ -46,4 +46,56 @@ fn a_resolved_scenario_does_what_the_drawn_one_did() {
         let struck: Vec<u32> = resolved.strikes.iter().map(|strike| strike.id).collect();
         assert!(struck.iter().all(|id| again.struck.contains(id)), "seed {seed}: {struck:?}");
     }
+}
+
+/// A shrunk scenario has what is looked for, in the form that is written down.
+fn shrunk(seed: u64, has: &dyn Fn(&Run) -> bool) -> Option<Scenario> {
+    let drawn = scenario(seed, &Options::default());
+    let limits = Limits { attempts: 600, ..Limits::default() };
+    let shrunk = shrink(&drawn, &Manner::default(), &limits, has, &mut |_, _| {})?;
+    let text = shrunk.scenario.to_toml().unwrap();
+    println!("seed {seed}: {} attempts\n{text}", shrunk.attempts);
+    let read = Scenario::from_toml(&text).unwrap();
+    assert!(has(&execute(&read, &Manner::default())), "seed {seed}: {text}");
+    assert!(Size::of(&read) < Size::of(&drawn));
+    Some(read)
+}
+
+#[test]
+fn a_crash_in_the_recovery_from_a_power_cut_needs_both() {
+    let has = |run: &Run| {
+        let met = |kind| run.faults.get(&kind).is_some_and(|counts| counts.mattered > 0);
+        met(FaultKind::PowerCutSubset) && met(FaultKind::CrashInRecovery)
+    };
+    let small = (0..40).find_map(|seed| shrunk(seed, &has)).unwrap();
+    assert!(small.steps.len() <= 4, "{} steps", small.steps.len());
+    assert_eq!(small.strikes.len(), 2);
+    let profile = small.settings.profile;
+    assert_eq!(small.settings, Settings { profile, ..Settings::default() });
+}
+
+#[test]
+fn a_refusal_needs_its_damage() {
+    let has = |run: &Run| run.refused;
+    let small = (0..60).find_map(|seed| shrunk(seed, &has)).unwrap();
+    assert!(small.steps.len() <= 5, "{} steps", small.steps.len());
+}
+
+#[test]
+fn what_has_nothing_is_not_shrunk() {
+    assert_eq!(shrunk(1, &|_| false), None);
+    let drawn = scenario(1, &Options::default());
+    let limits = Limits::default();
+    let result = shrink_anomaly(&drawn, &Manner::default(), &limits, &mut |_, _| {});
+    assert_eq!(result, Err("it has no anomaly".to_owned()));
+}
+
+#[test]
+fn the_limits_are_kept() {
+    let drawn = scenario(3, &Options::default());
+    let limits = Limits { attempts: 10, ..Limits::default() };
+    let has = |run: &Run| run.crashes.len() > 1;
+    let result = shrink(&drawn, &Manner::default(), &limits, &has, &mut |_, _| {}).unwrap();
+    assert!(!result.is_done);
+    assert!(result.attempts <= 12, "{}", result.attempts);
 }

@@ -106,9 +106,8 @@ fn tell(args: &Args, report: &Report, seconds: f64) -> Status {
     }
     if let (Some(file), Some(failure)) = (&args.output_file, failures.first()) {
         let text = failure.scenario.to_toml().map_err(|error| error.to_string());
-        let written = text.and_then(|text| {
-            super::shrink::write(file, &text).map_err(|error| error.to_string())
-        });
+        let written = text
+            .and_then(|text| super::shrink::write(file, &text).map_err(|error| error.to_string()));
         if let Err(error) = written {
             return usage(&format!("cannot write {}: {error}", file.display()));
         }

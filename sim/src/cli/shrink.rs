@@ -64,8 +64,7 @@ pub(crate) fn run(args: &Args) -> Status {
         (Err(message), _) | (_, Err(message)) => return usage(&message),
     };
     let manner = Manner { canary, ..Manner::default() };
-    let limits =
-        Limits { attempts: args.attempts, time: Duration::from_secs(args.seconds) };
+    let limits = Limits { attempts: args.attempts, time: Duration::from_secs(args.seconds) };
     let bar = ProgressBar::new_spinner();
     // The template is a constant; a default style would do no harm.
     let shape = "{spinner} {elapsed} {msg}";

@@ -43,8 +43,8 @@ impl State {
                     add_names(&mut digest, &dir.durable, &rank);
                     add_names(&mut digest, &dir.cached, &rank);
                     for pending in &dir.pending {
-                        let (NameChange::Added { name, inode } | NameChange::Removed { name, inode }) =
-                            &pending.change;
+                        let (NameChange::Added { name, inode }
+                        | NameChange::Removed { name, inode }) = &pending.change;
                         let is_new = matches!(pending.change, NameChange::Added { .. });
                         digest.bytes(name.as_bytes());
                         digest.number(rank(inode) * 2 + u64::from(is_new));

@@ -111,9 +111,8 @@ pub fn exhaust(
     let first = first.ok_or("the run has no such step to begin with")?;
     let meant = base.stretches.get(first..).unwrap_or_default();
     let meant: BTreeSet<During> = meant.iter().map(|(during, _)| *during).collect();
-    let points = points(&base, Detail::All, |during| {
-        *during != During::End && meant.contains(during)
-    });
+    let points =
+        points(&base, Detail::All, |during| *during != During::End && meant.contains(during));
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let reports: Mutex<Vec<(usize, Report)>> = Mutex::default();
     let work = || {

@@ -80,7 +80,10 @@ impl Scenario {
     fn fault(&self) -> Option<(Path, String)> {
         let known = |code: &String| FaultKind::ALL.iter().any(|kind| kind.code() == code);
         if let Some(at) = self.covers.iter().position(|code| !known(code)) {
-            return Some((vec![Part::Key("covers"), Part::Nth(at)], "no such row of the catalogue of faults".into()));
+            return Some((
+                vec![Part::Key("covers"), Part::Nth(at)],
+                "no such row of the catalogue of faults".into(),
+            ));
         }
         let is_name = |name: &String| Name::from_str(name).is_ok();
         if let Some(at) = self.expect.anomalies.iter().position(|name| !is_name(name)) {

@@ -48,7 +48,10 @@ pub fn verify(scenario: &Scenario, run: &Run) -> Report {
 fn outcome_differs(scenario: &Scenario, outcome: Outcome) -> Vec<String> {
     let expected = scenario.expect.outcome;
     let differs = expected != outcome;
-    differs.then(|| format!("the outcome is {outcome}, and should be {expected}")).into_iter().collect()
+    differs
+        .then(|| format!("the outcome is {outcome}, and should be {expected}"))
+        .into_iter()
+        .collect()
 }
 
 fn anomalies_differ(scenario: &Scenario, verdict: &Verdict) -> Vec<String> {

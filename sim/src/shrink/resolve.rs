@@ -19,7 +19,11 @@ pub fn resolve(scenario: &Scenario, run: &Run) -> Scenario {
     let keep = |id: u32, death: &mut Death| {
         let crash = run.crashes.iter().find(|crash| crash.id == id);
         if let (Death::Power(keeps), Some(crash)) = (death, crash) {
-            *keeps = self::keeps(&addresses, &crash.unsynced, crash.survivors.clone().unwrap_or_default());
+            *keeps = self::keeps(
+                &addresses,
+                &crash.unsynced,
+                crash.survivors.clone().unwrap_or_default(),
+            );
         }
     };
     // Steps behind the end of a run were never entered.
@@ -33,9 +37,8 @@ pub fn resolve(scenario: &Scenario, run: &Run) -> Scenario {
         }
     }
     // Of two that fit the same operation, the one that was armed first goes first.
-    let armed = |strike: &Strike| {
-        run.stretches.iter().position(|(during, _)| *during == strike.at.during)
-    };
+    let armed =
+        |strike: &Strike| run.stretches.iter().position(|(during, _)| *during == strike.at.during);
     resolved.strikes.retain(|strike| run.struck.contains(&strike.id));
     resolved.strikes.sort_by_key(armed);
     for strike in &mut resolved.strikes {

@@ -79,8 +79,8 @@ impl<'a> Addresses<'a> {
     /// that was removed since may be there again after a power cut.
     fn files(&self, unsynced: &Unsynced) -> Vec<(InodeId, String)> {
         let written = unsynced.changes.iter();
-        let written =
-            written.filter(|change| matches!(change.what, What::Write { .. } | What::Length { .. }));
+        let written = written
+            .filter(|change| matches!(change.what, What::Write { .. } | What::Length { .. }));
         let path = |change: &Change| {
             // A misdirected write says where it was meant to go.
             let event = self.event_of(change.op).filter(|event| event.fault.is_none());
@@ -90,11 +90,7 @@ impl<'a> Addresses<'a> {
     }
 
     /// What a list of survivors means.
-    pub(crate) fn parts(
-        &self,
-        survivors: &Survivors,
-        unsynced: &Unsynced,
-    ) -> Vec<KeptPart> {
+    pub(crate) fn parts(&self, survivors: &Survivors, unsynced: &Unsynced) -> Vec<KeptPart> {
         let files = self.files(unsynced);
         let address = |op: OpId| self.of(self.event_of(op)?);
         let part = |kept: &Kept| {
@@ -123,11 +119,7 @@ impl<'a> Addresses<'a> {
     }
 
     /// What parts mean in this run. One whose operation is not there is left out.
-    pub(crate) fn survivors(
-        &self,
-        parts: &[KeptPart],
-        unsynced: &Unsynced,
-    ) -> Survivors {
+    pub(crate) fn survivors(&self, parts: &[KeptPart], unsynced: &Unsynced) -> Survivors {
         let files = self.files(unsynced);
         let op = |address: &Address| {
             let event = self.find(address)?;
