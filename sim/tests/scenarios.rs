@@ -14,7 +14,6 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios")
 }
 
-#[expect(clippy::disallowed_methods, reason = "the scenarios are no files of the log's")]
 fn files() -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder()).unwrap();
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -22,7 +21,6 @@ fn files() -> Vec<PathBuf> {
     files
 }
 
-#[expect(clippy::disallowed_methods, reason = "the scenarios are no files of the log's")]
 fn read(file: &Path) -> Scenario {
     let text = std::fs::read_to_string(file).unwrap();
     Scenario::from_toml(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
@@ -76,7 +74,6 @@ fn the_command_runs_all_scenarios_and_says_so() {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "the scenarios are no files of the log's")]
 fn a_scenario_that_tests_nothing_fails_and_one_that_is_none_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("idle.toml");

@@ -2,9 +2,10 @@
 
 use merkql_sim::fault::{Class, FaultKind};
 use merkql_sim::generate::{Options, scenario};
-use merkql_sim::scenario::{Blow, Scenario, Settings};
+use merkql_sim::scenario::{Blow, Scenario, Settings, verify};
 use merkql_sim::shrink::{Limits, Size, resolve, shrink, shrink_anomaly};
 use merkql_sim::world::{Manner, Run, execute};
+use std::process::Command;
 
 fn keeping() -> Manner {
     Manner { keeps_events: true, ..Manner::default() }
@@ -98,4 +99,43 @@ fn the_limits_are_kept() {
     let result = shrink(&drawn, &Manner::default(), &limits, &has, &mut |_, _| {}).unwrap();
     assert!(!result.is_done);
     assert!(result.attempts <= 12, "{}", result.attempts);
+}
+
+/// A seed whose log is opened with a setting that it refuses: it never opens, and
+/// the checkers say that nothing gets done.
+fn stuck() -> Scenario {
+    let mut drawn = scenario(5, &Options::default());
+    drawn.settings.segment_bytes = 1;
+    drawn
+}
+
+#[test]
+fn an_anomaly_is_shrunk_to_what_it_needs_and_expected_from_then_on() {
+    let limits = Limits::default();
+    let result = shrink_anomaly(&stuck(), &Manner::default(), &limits, &mut |_, _| {}).unwrap();
+    assert!(result.is_done);
+    let small = result.scenario;
+    assert!(small.steps.is_empty() && small.strikes.is_empty());
+    assert_eq!(small.settings.segment_bytes, 1);
+    assert_eq!(small.expect.anomalies, ["stuck"]);
+    assert_eq!(verify(&small, &execute(&small, &Manner::default())).complaints, [""; 0]);
+}
+
+#[test]
+fn the_command_writes_a_file_that_the_command_scenario_accepts() {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (folder.path().join("from.toml"), folder.path().join("to.toml"));
+    std::fs::write(&from, stuck().to_toml().unwrap()).unwrap();
+    let command = |arguments: &[&std::ffi::OsStr]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_merkql-sim")).args(arguments).output();
+        let output = output.unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (from, to) = (from.as_os_str(), to.as_os_str());
+    let (status, told) = command(&["shrink".as_ref(), from, "-o".as_ref(), to]);
+    assert_eq!(status, Some(0), "{told}");
+    assert!(told.contains("the text was read again and carried out: it has stuck"), "{told}");
+    assert_eq!(command(&["scenario".as_ref(), to]).0, Some(0));
+    assert_eq!(command(&["shrink".as_ref(), "1".as_ref()]).0, Some(1));
+    assert_eq!(command(&["shrink".as_ref(), "nowhere.toml".as_ref()]).0, Some(2));
 }

@@ -39,7 +39,6 @@ pub(super) fn read(file: &Path) -> Result<Scenario, String> {
     })
 }
 
-#[expect(clippy::disallowed_methods, reason = "a scenario is no file of the log's")]
 fn read_text(file: &Path) -> std::io::Result<String> {
     std::fs::read_to_string(file)
 }

@@ -118,7 +118,6 @@ fn tell(args: &Args, original: &Scenario, shrunk: &Shrunk) -> Status {
     args.output.end(&json, Status::Clean)
 }
 
-#[expect(clippy::disallowed_methods, reason = "a scenario is no file of the log's")]
 pub(super) fn write(file: &Path, text: &str) -> io::Result<()> {
     std::fs::write(file, text)
 }

@@ -26,11 +26,11 @@ pub(super) enum Detail {
 pub(super) fn points(run: &Run, detail: Detail, is_meant: impl Fn(&During) -> bool) -> Vec<Point> {
     let addresses = Addresses::new(&run.events, &run.stretches);
     let changing = run.events.iter().filter(|event| event.change.is_some());
-    let addressed = changing.filter_map(|event| {
+    let meant = changing.filter_map(|event| {
         let at = addresses.of(event)?;
         is_meant(&at.during).then_some((event, at))
     });
-    let phased = addressed.flat_map(|(event, at)| {
+    let phased = meant.flat_map(|(event, at)| {
         phases(event).into_iter().map(move |phase| Point { at: at.clone(), phase })
     });
     let mut points: Vec<Point> = phased.collect();

@@ -225,7 +225,9 @@ fn list(text: &mut String, items: &[Value]) {
         }
         text.push(']');
     } else {
-        text.push_str(&format!("[{}]", parts.join(", ")));
+        text.push('[');
+        text.push_str(&parts.join(", "));
+        text.push(']');
     }
 }
 

@@ -4,10 +4,13 @@ use super::Shrinker;
 use super::lists::{death, deaths, parts};
 use crate::disk::CrashPhase;
 use crate::profile::Profile;
-use crate::scenario::{Action, Blow, Death, Keeps, KeptPart, Scenario, Settings, Stop};
+use crate::scenario::{Action, Blow, Death, Keeps, KeptPart, RecordSpec, Scenario, Settings, Stop};
 
 /// A change that makes a scenario simpler, or does nothing to it.
 type Edit = Box<dyn Fn(&mut Scenario)>;
+
+/// The same of what one step does.
+type ActionEdit = Box<dyn Fn(&mut Action)>;
 
 impl Shrinker<'_> {
     /// Tries every change on its own.
@@ -133,7 +136,7 @@ fn set_phase(blow: &mut Blow, to: CrashPhase) {
 fn of_steps(scenario: &Scenario) -> Vec<Edit> {
     let mut edits: Vec<Edit> = Vec::new();
     for step in &scenario.steps {
-        let changes: Vec<Box<dyn Fn(&mut Action)>> = match &step.does {
+        let changes: Vec<ActionEdit> = match &step.does {
             Action::Send { records, .. } => of_send(records.len()),
             Action::CreateTopic { .. } => vec![Box::new(|action| {
                 if let Action::CreateTopic { partitions, .. } = action {
@@ -157,17 +160,15 @@ fn of_steps(scenario: &Scenario) -> Vec<Edit> {
     edits
 }
 
-fn of_send(count: usize) -> Vec<Box<dyn Fn(&mut Action)>> {
-    fn on_records(
-        change: impl Fn(&mut Vec<crate::scenario::RecordSpec>) + 'static,
-    ) -> Box<dyn Fn(&mut Action)> {
+fn of_send(count: usize) -> Vec<ActionEdit> {
+    fn on_records(change: impl Fn(&mut Vec<RecordSpec>) + 'static) -> ActionEdit {
         Box::new(move |action| {
             if let Action::Send { records, .. } = action {
                 change(records);
             }
         })
     }
-    let mut changes: Vec<Box<dyn Fn(&mut Action)>> = vec![
+    let mut changes: Vec<ActionEdit> = vec![
         on_records(|records| records.truncate(1)),
         on_records(|records| records.iter_mut().for_each(|record| record.bytes = 0)),
         on_records(|records| records.iter_mut().for_each(|record| record.partition = 0)),
@@ -202,8 +203,8 @@ fn of_send(count: usize) -> Vec<Box<dyn Fn(&mut Action)>> {
     changes
 }
 
-fn of_subscribe(count: usize) -> Vec<Box<dyn Fn(&mut Action)>> {
-    let without = |at: usize| -> Box<dyn Fn(&mut Action)> {
+fn of_subscribe(count: usize) -> Vec<ActionEdit> {
+    let without = |at: usize| -> ActionEdit {
         Box::new(move |action| {
             if let Action::Subscribe { topics, .. } = action
                 && at < topics.len()
@@ -215,8 +216,8 @@ fn of_subscribe(count: usize) -> Vec<Box<dyn Fn(&mut Action)>> {
     (0..count).rev().map(without).collect()
 }
 
-fn of_restart(harms: usize) -> Vec<Box<dyn Fn(&mut Action)>> {
-    let mut changes: Vec<Box<dyn Fn(&mut Action)>> = vec![
+fn of_restart(harms: usize) -> Vec<ActionEdit> {
+    let mut changes: Vec<ActionEdit> = vec![
         Box::new(|action| {
             if let Action::Restart(restart) = action {
                 restart.retention_records = None;
