@@ -396,3 +396,64 @@ fn only_the_names_asked_for_are_judged_and_counted() {
     assert_eq!(some.names(), [Name::Unseen]);
     assert!(some.excused.is_empty());
 }
+
+/// What is valid with an undecidable tail of key 1 in place of `TAIL`, and has the anomaly with something else there.
+fn only_a_tail_excuses(history: &str, from: u64, name: Name) {
+    let tail =
+        format!("{{:process :nemesis :type :info :f :undecidable-tail :value {{1 {from}}}}}");
+    let excused = verdict(&history.replace("TAIL", &tail));
+    assert!(excused.is_valid(), "{:?}", excused.witnesses().collect::<Vec<_>>());
+    assert!(excused.excused[UNDECIDABLE_TAIL] > 0);
+    let judged = verdict(&history.replace("TAIL", "{:process :nemesis :type :info :f :other}"));
+    assert!(judged.names().contains(&name), "{:?}", judged.names());
+}
+
+#[test]
+fn a_record_that_was_lost_with_a_tail_and_sent_again_is_no_duplicate() {
+    let history = "{:process 0 :type :invoke :f :send :value [[:send 1 :b]]}
+         {:process 1 :type :ok :f :poll :value [[:poll {1 [[0 :a] [1 :b]]}]]}
+         {:process :nemesis :type :info :f :crash} TAIL
+         {:process 0 :type :ok :f :send :value [[:send 1 [2 :b]]]}";
+    only_a_tail_excuses(history, 1, Name::Duplicate);
+    let beyond = history
+        .replace("TAIL", "{:process :nemesis :type :info :f :undecidable-tail :value {1 2}}");
+    assert_eq!(names(&beyond), [Name::Duplicate], "it did not stand in the tail");
+}
+
+#[test]
+fn a_consumer_may_meet_a_record_that_was_sent_again_behind_others() {
+    let history = "{:process 1 :type :ok :f :poll :value [[:poll {1 [[0 :a] [1 :b]]}]]}
+         {:process :nemesis :type :info :f :crash} TAIL
+         {:process 2 :type :ok :f :poll :value [[:poll {1 [[2 :c] [3 :b]]}]]}
+         {:process 2 :type :ok :f :poll :value [[:poll {1 [[3 :b] [4 :d]]}]]}";
+    let tail = "{:process :nemesis :type :info :f :undecidable-tail :value {1 1}}";
+    let excused = verdict(&history.replace("TAIL", tail));
+    assert!(excused.is_valid(), "{:?}", excused.names());
+    assert!(verdict(&history.replace("TAIL", "")).names().contains(&Name::Duplicate));
+}
+
+#[test]
+fn a_commit_can_be_lost_with_a_tail_that_took_no_record() {
+    let history = "{:process 1 :type :ok :f :subscribe :value [1] :group g}
+         {:process 1 :type :ok :f :poll :value [[:poll {1 [[0 :a]]}]]}
+         {:process 1 :type :ok :f :commit :value {:group g :offsets {1 1}}}
+         {:process :nemesis :type :info :f :crash} TAIL
+         {:process :host :type :ok :f :open :value {}}
+         {:process 2 :type :ok :f :subscribe :value [1] :group g}
+         {:process 2 :type :invoke :f :poll :value [[:poll]]}
+         {:process 2 :type :ok :f :poll :value [[:poll {1 [[0 :a]]}]]}";
+    only_a_tail_excuses(history, 1, Name::DoubleDelivery);
+}
+
+#[test]
+fn half_of_a_transaction_can_be_lost_with_a_tail() {
+    let history = "{:process :host :type :ok :f :open :value {:atomic_batches true}}
+         {:process 0 :type :invoke :f :send :value [[:send 1 :a] [:send 2 :b]]}
+         {:process 3 :type :ok :f :poll :value [[:poll {2 [[0 :b]]}]]}
+         {:process 0 :type :info :f :send :value [[:send 1 :a] [:send 2 :b]]}
+         {:process :nemesis :type :info :f :crash} TAIL
+         {:process 7 :type :ok :f :assign :value [1] :seek-to-beginning? true}
+         {:process 7 :type :ok :f :poll :value [[:poll {}]]}
+         {:process 7 :type :ok :f :final-polls :value {1 0}}";
+    only_a_tail_excuses(history, 0, Name::TornTransaction);
+}

@@ -70,6 +70,8 @@ mod client;
 pub mod exhaust;
 #[cfg(feature = "world")]
 pub mod generate;
+#[cfg(all(feature = "world", unix))]
+mod real;
 #[cfg(feature = "world")]
 pub mod scenario;
 #[cfg(feature = "world")]

@@ -96,6 +96,13 @@ impl<'h> Analysis<'h> {
         self.removals.of(&self.effects, &self.logs, record)
     }
 
+    /// Whether the record has stood in two places because it was lost with a tail and sent again.
+    pub(crate) fn has_moved(&self, record: RecordId) -> bool {
+        let place = self.logs.place(record);
+        place.first_index() != place.last_index()
+            && self.removals.has_tails(self.effects.record(record).key)
+    }
+
     /// The operation as a sentence names it.
     pub(crate) fn name(&self, position: usize) -> String {
         format!("operation {}", self.operation(position).index)

@@ -113,6 +113,12 @@ impl KeyRemovals {
         self.tails.get(next).map(|tail| tail.at)
     }
 
+    /// The first tail behind a position: a record of which nobody knows the offset may have stood in it.
+    fn tail_after(&self, after: usize) -> Option<usize> {
+        let next = self.tails.partition_point(|tail| tail.at <= after);
+        self.tails.get(next).map(|tail| tail.at)
+    }
+
     /// Since when a record may be missing of which nobody knows the offset: any call may have covered it.
     fn since_anywhere(&self, sent_from: Option<usize>) -> Option<usize> {
         let reaching =
@@ -200,11 +206,18 @@ impl Removals {
             return Some(told(since));
         }
         let (Some(index), Some(seen)) = (index, place.first_seen) else {
-            return key.since_anywhere(sent_from).map(told);
+            let lost = || key.tail_after(sent_from?);
+            let lost = || lost().map(|since| Removal { since, reason: Reason::UndecidableTail });
+            return key.since_anywhere(sent_from).map(told).or_else(lost);
         };
         let offset = logs.log(effects.record(record).key).get(index)?.offset;
         let since = key.tail_with(offset, seen)?;
         Some(Removal { since, reason: Reason::UndecidableTail })
+    }
+
+    /// Whether the key has a tail that records may have been lost with.
+    pub(crate) fn has_tails(&self, key: KeyId) -> bool {
+        !self.keys[key.number()].tails.is_empty()
     }
 
     /// Whether any record of the key may be missing at some time.

@@ -154,11 +154,14 @@ impl<'h> Walk<'_, 'h> {
         if !committed_past {
             return;
         }
-        if analysis.removals.undecidable(touch.key, offset, (before.at, position)) {
+        let committed_at = possible.last.acknowledged.unwrap_or(possible.last.invoked);
+        // A tail takes commits with it, of whatever key.
+        if analysis.removals.undecidable(touch.key, offset, (before.at, position))
+            || analysis.removals.undecidable_between(committed_at, position)
+        {
             findings.excuse(Name::DoubleDelivery, Reason::UndecidableTail);
             return;
         }
-        let committed_at = possible.last.acknowledged.unwrap_or(possible.last.invoked);
         let sentence = format!(
             "group {group} was delivered {} at offset {offset} of key {key} ({}), committed past it ({}), and was delivered it again ({})",
             analysis.show(touch.record),

@@ -14,7 +14,9 @@ pub(super) fn check(analysis: &Analysis<'_>, findings: &mut Findings<'_, '_>) {
             return;
         }
         let name = if distance > 1 { Name::IntPollSkip } else { Name::IntNonmonotonicPoll };
-        if step.rebalanced {
+        if skipped::has_moved(analysis, &step) {
+            findings.excuse(name, Reason::UndecidableTail);
+        } else if step.rebalanced {
             findings.excuse(name, Reason::Told);
         } else if distance > 1 {
             skipped::report(analysis, findings, name, &step);

@@ -3,7 +3,7 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Finding, Findings};
-use crate::analysis::{Analysis, KeyId, Touch, by_key};
+use crate::analysis::{Analysis, KeyId, Reason, Touch, by_key};
 use crate::anomaly::Name;
 use crate::history::{Action, Process};
 
@@ -48,6 +48,10 @@ fn send(
         if let Some((before, sent_at)) = last_sends.insert(first.key, (*last, position))
             && analysis.logs.distance(before.record, first.record) < 1
         {
+            if analysis.has_moved(before.record) || analysis.has_moved(first.record) {
+                findings.excuse(Name::NonmonotonicSend, Reason::UndecidableTail);
+                continue;
+            }
             report(analysis, findings, (&before, sent_at), (first, position));
         }
     }

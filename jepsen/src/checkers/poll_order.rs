@@ -15,7 +15,9 @@ pub(super) fn check(analysis: &Analysis<'_>, findings: &mut Findings<'_, '_>) {
         }
         let name = if distance > 1 { Name::PollSkip } else { Name::NonmonotonicPoll };
         let may_be_a_rebalance = step.subscribed && !analysis.records_rebalances;
-        if step.rebalanced || may_be_a_rebalance {
+        if skipped::has_moved(analysis, &step) {
+            findings.excuse(name, Reason::UndecidableTail);
+        } else if step.rebalanced || may_be_a_rebalance {
             findings.excuse(name, Reason::Told);
         } else if distance > 1 {
             skipped::report(analysis, findings, name, &step);

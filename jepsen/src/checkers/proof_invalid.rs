@@ -1,7 +1,7 @@
 #![doc = include_str!("../../anomalies/proof-invalid.md")]
 
 use super::{Finding, Findings};
-use crate::analysis::Analysis;
+use crate::analysis::{Analysis, Reason};
 use crate::anomaly::Name;
 use crate::history::{Action, Consistency, ConsistencyProof, Inclusion, InclusionProof, Kind};
 use crate::merkle::{Extension, Hash, verify_consistency, verify_inclusion};
@@ -21,7 +21,15 @@ pub(super) fn check(analysis: &Analysis<'_>, findings: &mut Findings<'_, '_>) {
             Action::Consistency(proof) => {
                 let shown = proof.answer.as_ref().map(|answer| extension(proof, answer));
                 if shown == Some(Extension::NotShown) {
-                    findings.report(Name::ProofInvalid, not_shown(analysis, position, proof));
+                    // The older root may be of records that were lost with a tail.
+                    let newest = proof.old_size.saturating_sub(1);
+                    let key = analysis.effects.key_id(&proof.key);
+                    let lost = |key| analysis.removals.undecidable(key, newest, (0, position));
+                    if key.is_some_and(lost) {
+                        findings.excuse(Name::ProofInvalid, Reason::UndecidableTail);
+                    } else {
+                        findings.report(Name::ProofInvalid, not_shown(analysis, position, proof));
+                    }
                 }
             }
             _ => {}

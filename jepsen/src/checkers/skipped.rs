@@ -87,6 +87,12 @@ pub(super) fn report_backwards(
     findings.report(name, finding);
 }
 
+/// Whether one of the records of a step was lost with a tail and sent again, so that
+/// it has stood in two places.
+pub(super) fn has_moved(analysis: &Analysis<'_>, step: &Step) -> bool {
+    analysis.has_moved(step.from.record) || analysis.has_moved(step.to.record)
+}
+
 /// Where the records stand in the log that are between the two of a step.
 fn between(analysis: &Analysis<'_>, step: &Step) -> Range<usize> {
     let index = |record| analysis.logs.place(record).index();

@@ -8,7 +8,7 @@ use super::evidence::{
 use super::operation::Key;
 
 /// A function and its value. The [module's table](super) says what each means and who reads it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Records sent, as one transaction where the log has transactions.
     Send(Vec<MicroOp>),
@@ -74,7 +74,7 @@ pub enum Action {
 }
 
 /// One step of a send, a poll or a transaction.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum MicroOp {
     /// `["send", key, value]`, or `["send", key, [offset, value]]` once the log has answered.
     Send {
@@ -118,7 +118,7 @@ impl MicroOp {
 pub type PolledMap = Vec<(Key, Vec<Polled>)>;
 
 /// A record that a poll returned.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Polled {
     /// Where it stood, if that is known.
     pub offset: Option<u64>,
@@ -127,7 +127,7 @@ pub struct Polled {
 }
 
 /// The keys of a full read, and in the answer the end of each log.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum FinalPolls {
     /// As invoked: the keys that were polled from their start.
     Asked(Vec<Key>),

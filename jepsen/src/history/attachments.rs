@@ -5,7 +5,7 @@ use super::evidence::{Commit, OffsetMap, RecordHashMap, Rest};
 use super::operation::Key;
 
 /// Further fields of an operation. The [module's table](super) says what each means and who reads it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Attachments {
     /// `hashes`: the hash of each record's canonical bytes, by key and offset.
     pub hashes: RecordHashMap,
@@ -26,7 +26,7 @@ pub struct Attachments {
 }
 
 /// One entry of a rebalance log.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RebalanceEvent {
     /// The keys that it touches.
     pub keys: Vec<Key>,

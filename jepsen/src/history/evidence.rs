@@ -42,7 +42,7 @@ impl Span {
 
 /// What the log promises, as declared by the one who opened it. Nothing is promised unless it says so.
 #[expect(clippy::struct_excessive_bools, reason = "each is a promise of its own")]
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Declarations {
     /// Each partition's offsets follow each other without gaps.
     pub dense_offsets: bool,
@@ -57,7 +57,7 @@ pub struct Declarations {
 }
 
 /// Committed offsets of a group: written by `commit`, read by `committed`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Commit {
     /// The consumer group.
     pub group: Datum,
@@ -68,7 +68,7 @@ pub struct Commit {
 }
 
 /// A root that was handed out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Root {
     /// The partition.
     pub key: Key,
@@ -79,7 +79,7 @@ pub struct Root {
 }
 
 /// A tree's size together with its root.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TreeHead {
     /// How many records the tree holds.
     pub size: u64,
@@ -88,7 +88,7 @@ pub struct TreeHead {
 }
 
 /// An inclusion proof that was handed out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct InclusionProof {
     /// The partition.
     pub key: Key,
@@ -101,7 +101,7 @@ pub struct InclusionProof {
 }
 
 /// What an inclusion proof consists of.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Inclusion {
     /// The tree that the record is in.
     pub head: TreeHead,
@@ -112,7 +112,7 @@ pub struct Inclusion {
 }
 
 /// A consistency proof that was handed out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ConsistencyProof {
     /// The partition.
     pub key: Key,
@@ -127,7 +127,7 @@ pub struct ConsistencyProof {
 }
 
 /// What a consistency proof consists of.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Consistency {
     /// The root that was handed out for the old size.
     pub old_root: Hash,
@@ -138,7 +138,7 @@ pub struct Consistency {
 }
 
 /// Whether a log must survive a fault or only notice it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FaultClass {
     /// `R`: recoverable. Nothing that was acknowledged may be lost.
     Recoverable,
@@ -147,7 +147,7 @@ pub enum FaultClass {
 }
 
 /// Something at rest was damaged.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Damage {
     /// Its number, to which `detected` and `healed` refer.
     pub id: u64,
@@ -160,7 +160,7 @@ pub struct Damage {
 }
 
 /// A typed error named something as damaged.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Detected {
     /// The damage it comes from, where that is known.
     pub damage: Option<u64>,
@@ -171,7 +171,7 @@ pub struct Detected {
 }
 
 /// Damage was made good.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Healed {
     /// Which.
     pub damage: u64,
@@ -180,7 +180,7 @@ pub struct Healed {
 }
 
 /// A consumer was told which keys it gains and loses.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Rebalance {
     /// The consumer group.
     pub group: Datum,
@@ -193,7 +193,7 @@ pub struct Rebalance {
 }
 
 /// Nothing is broken any more from here on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FaultsEnd {
     /// Within how much virtual time every call must be answered, and something must get done.
     pub bound_ns: u64,

@@ -91,7 +91,7 @@ pub use evidence::{
 pub use operation::{Key, Kind, Operation, Process};
 
 /// Operations in the order in which they happened.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct History {
     operations: Vec<Operation>,
 }

@@ -7,7 +7,7 @@ use super::attachments::Attachments;
 use super::datum::Datum;
 
 /// One line of a history: the invocation or the completion of a call.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Operation {
     /// The operation's own number. A history read without numbers gets them by position.
     pub index: u64,

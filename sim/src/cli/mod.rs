@@ -8,6 +8,7 @@
 mod drawing;
 mod exhaust;
 mod output;
+mod real;
 mod run;
 mod scenario;
 mod shrink;
@@ -50,6 +51,7 @@ Examples:
   merkql-sim                            the default campaign
   merkql-sim run --seeds 10000          a longer one
   merkql-sim replay 17 --trace ops      what happened in seed 17, step by step
+  merkql-sim real --kills 300           processes killed on the real file system
 
 Exit status: 0 clean, 1 an anomaly or a harness that tested nothing, 2 wrong usage.";
 
@@ -63,6 +65,11 @@ enum Command {
     Shrink(shrink::Args),
     /// Crashes a short scenario at every operation, with everything that may survive.
     Exhaust(exhaust::Args),
+    /// Kills processes that have the log open on a real file system, and judges what they saw.
+    Real(real::Args),
+    /// A process that `real` starts.
+    #[command(hide = true)]
+    RealChild,
 }
 
 /// Carries out what the arguments of the process ask for.
@@ -84,6 +91,8 @@ pub fn main() -> ExitCode {
         Command::Scenario(args) => scenario::run(&args),
         Command::Shrink(args) => shrink::run(&args),
         Command::Exhaust(args) => exhaust::run(&args),
+        Command::Real(args) => real::run(&args),
+        Command::RealChild => real::child(),
     };
     status.into()
 }

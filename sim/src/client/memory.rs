@@ -50,6 +50,8 @@ pub(crate) struct State {
     retained: BTreeMap<(String, u32), u64>,
     /// Some sectors of the disk cannot be read, so an I/O error can mean damage.
     pub(crate) is_unreadable: bool,
+    /// The log may have lost what it knew last, and could not tell.
+    pub(crate) is_tail_lost: bool,
     /// Sends that were repeated because nobody knew what had become of them.
     pub(crate) retries: Counts,
     /// Counts the groups of readers that read everything.
@@ -70,6 +72,12 @@ impl Memory {
         let state = self.state();
         let existing = state.topics.iter().filter(|(_, topic)| topic.exists);
         existing.map(|(name, topic)| (name.clone(), topic.partitions)).collect()
+    }
+
+    /// The keys of all partitions that exist.
+    pub(crate) fn keys(&self) -> Vec<Key> {
+        let topics = self.topics().into_iter();
+        topics.flat_map(|(name, n)| (0..n).map(move |number| key_of(&name, number))).collect()
     }
 
     /// The keys of these topics' partitions, as far as they exist.

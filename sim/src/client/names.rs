@@ -6,7 +6,7 @@
 //! that nobody has sent.
 
 use crate::disk::Digest;
-use crate::random::garbage;
+use crate::random::garbage_bytes;
 use merkql::topic::Topic;
 use merkql_jepsen::history::{Datum, Key};
 
@@ -24,19 +24,26 @@ pub(crate) fn value_of(step: u32, place: usize, bytes: u32) -> String {
 }
 
 fn expand(tag: &str, filling: usize) -> String {
-    let mut digest = Digest::new();
-    digest.bytes(tag.as_bytes());
     let mut value = String::with_capacity(tag.len() + 1 + filling);
     value.push_str(tag);
     value.push(':');
-    value.extend(garbage(digest.value(), filling).iter().map(|byte| char::from(b'a' + byte % 26)));
+    value.extend(filling_of(tag).take(filling).map(char::from));
     value
+}
+
+/// What stands behind a tag, without an end.
+fn filling_of(tag: &str) -> impl Iterator<Item = u8> + use<> {
+    let mut digest = Digest::new();
+    digest.bytes(tag.as_bytes());
+    garbage_bytes(digest.value()).map(|byte| b'a' + byte % 26)
 }
 
 /// A value as it stands in a history.
 pub(crate) fn datum_of(value: &str) -> Datum {
     match value.split_once(':') {
-        Some((tag, filling)) if expand(tag, filling.len()) == value => Datum::str(tag),
+        Some((tag, filling)) if filling.bytes().eq(filling_of(tag).take(filling.len())) => {
+            Datum::str(tag)
+        }
         _ => Datum::str(value),
     }
 }

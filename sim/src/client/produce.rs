@@ -23,7 +23,11 @@ pub(crate) struct Pending {
 }
 
 /// Records and what a history says of them before they have an offset.
-fn records(bench: &Bench, step: u32, specs: &[RecordSpec]) -> (Vec<ProducerRecord>, Vec<MicroOp>) {
+pub(crate) fn records(
+    bench: &Bench,
+    step: u32,
+    specs: &[RecordSpec],
+) -> (Vec<ProducerRecord>, Vec<MicroOp>) {
     let mut records = Vec::new();
     let mut asked = Vec::new();
     for (place, spec) in specs.iter().enumerate() {
@@ -136,7 +140,12 @@ impl Bench {
         let mut with = Attachments::default();
         for record in answer {
             let key = key_of(&record.topic, record.partition);
-            with.hashes.push((key.clone(), vec![(record.offset, Hash(record.hash().0))]));
+            let hash = (record.offset, Hash(record.hash().0));
+            // A history's notations know no map that has a key twice.
+            match with.hashes.iter_mut().find(|(known, _)| *known == key) {
+                Some((_, hashes)) => hashes.push(hash),
+                None => with.hashes.push((key.clone(), vec![hash])),
+            }
             steps.push(MicroOp::sent(key, record.offset, datum_of(&record.value)));
         }
         self.recorder.ok(process, Action::Send(steps), with);
@@ -239,11 +248,27 @@ impl Bench {
                 Err(error)
             }
             Err(error) => {
-                let asked = producer.last.take().map(|last| last.asked).unwrap_or_default();
+                let last = producer.last.take();
+                let was_ambiguous = last.as_ref().is_some_and(|last| last.is_ambiguous);
+                // A log that has lost its tail knows less of a producer than it did.
+                let has_forgotten = state.is_tail_lost && was_ambiguous;
+                let kind = if has_forgotten { Kind::Info } else { Kind::Fail };
                 drop(state);
-                self.not_sent(&process, Kind::Fail, &asked, &error);
+                if has_forgotten {
+                    self.ask_for_sequence(id);
+                }
+                let asked = last.map(|last| last.asked).unwrap_or_default();
+                self.not_sent(&process, kind, &asked, &error);
                 Err(error)
             }
+        }
+    }
+
+    /// Goes on with the sequence that the log expects.
+    fn ask_for_sequence(&self, id: u64) {
+        let next_sequence = Broker::idempotent_producer(&self.broker, id).next_sequence();
+        if let Some(producer) = self.memory.state().producers.get_mut(&id) {
+            producer.next_sequence = next_sequence;
         }
     }
 

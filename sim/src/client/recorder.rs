@@ -5,6 +5,7 @@ use merkql::env::Clock;
 use merkql_jepsen::history::{Action, Attachments, Datum, History, Kind, Operation, Process};
 use std::collections::BTreeSet;
 use std::fmt;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A history in the making, shared by everybody who does something.
@@ -14,9 +15,14 @@ pub(crate) struct Recorder {
     state: Arc<Mutex<State>>,
 }
 
-#[derive(Debug, Default)]
+/// Somebody who takes operations, one at a time.
+type Sink = Box<dyn FnMut(&Operation) + Send>;
+
+#[derive(Default)]
 struct State {
     history: History,
+    /// Takes the operations instead of the history, where they are kept elsewhere.
+    sink: Option<Sink>,
     processes: i64,
     errors: BTreeSet<&'static str>,
 }
@@ -30,6 +36,20 @@ impl fmt::Debug for Recorder {
 impl Recorder {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock, state: Arc::default() }
+    }
+
+    /// One that keeps nothing: hands each operation on before the call is made,
+    /// or after it has ended, one at a time and in their order. Clients that have
+    /// no state yet are numbered from `first_process` on.
+    #[cfg(unix)]
+    pub(crate) fn streaming(
+        clock: Arc<dyn Clock>,
+        first_process: i64,
+        sink: impl FnMut(&Operation) + Send + 'static,
+    ) -> Self {
+        let state =
+            State { processes: first_process, sink: Some(Box::new(sink)), ..State::default() };
+        Self { clock, state: Arc::new(Mutex::new(state)) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -46,7 +66,12 @@ impl Recorder {
     /// Writes down a line.
     pub(crate) fn push(&self, operation: Operation) {
         let time_ns = i64::try_from(self.clock.monotonic().as_nanos()).unwrap_or(i64::MAX);
-        self.state().history.push(operation.at(time_ns));
+        let operation = operation.at(time_ns);
+        let state = &mut *self.state();
+        match &mut state.sink {
+            Some(sink) => sink(&operation),
+            None => state.history.push(operation),
+        }
     }
 
     pub(crate) fn invoke(&self, process: &Process, action: Action) {
@@ -78,14 +103,18 @@ impl Recorder {
         self.state().errors.clone()
     }
 
-    /// How many operations there are so far.
-    pub(crate) fn len(&self) -> usize {
-        self.state().history.len()
+    /// Adds the operations from a position on to a digest. Returns how many
+    /// operations there are in all.
+    pub(crate) fn add_to(&self, digest: &mut Digest, position: usize) -> usize {
+        let state = self.state();
+        let operations = state.history.operations();
+        operations.get(position..).hash(digest);
+        operations.len()
     }
 
-    /// The operations from a position on.
-    pub(crate) fn since(&self, position: usize) -> Vec<Operation> {
-        self.state().history.operations().get(position..).unwrap_or_default().to_vec()
+    /// The operations so far.
+    pub(crate) fn operations(&self) -> Vec<Operation> {
+        self.state().history.operations().to_vec()
     }
 
     /// The history so far.
@@ -97,15 +126,6 @@ impl Recorder {
 /// A number that follows from every operation of a history.
 pub(crate) fn digest_of(history: &History) -> u64 {
     let mut digest = Digest::new();
-    add_to(&mut digest, history.operations());
+    history.operations().hash(&mut digest);
     digest.value()
-}
-
-/// Adds every operation to a digest.
-pub(crate) fn add_to(digest: &mut Digest, operations: &[Operation]) {
-    for operation in operations {
-        digest.number(operation.time_ns.unwrap_or_default().unsigned_abs());
-        // Every field of an operation is in its `Debug` form, and nothing else is.
-        digest.bytes(format!("{operation:?}").as_bytes());
-    }
 }

@@ -168,9 +168,11 @@ impl SimDisk {
         id
     }
 
-    /// Lets no armed fault and no armed crash happen any more.
+    /// Lets no armed fault and no armed crash happen any more, and no sync tell
+    /// what went wrong at an earlier one.
     pub fn disarm_all(&self) {
         let mut state = self.shared.state();
+        state.forget_errors_to_tell();
         state.plan.disarm_all();
         state.crash_arms.clear();
     }

@@ -179,6 +179,16 @@ impl State {
         Ok(())
     }
 
+    /// Lets no sync tell of an earlier one.
+    pub(crate) fn forget_errors_to_tell(&mut self) {
+        for node in self.nodes.values_mut() {
+            match node {
+                Node::File(file) => file.error_at_next_sync = None,
+                Node::Dir(dir) => dir.error_at_next_sync = None,
+            }
+        }
+    }
+
     /// Keeps content that is given up, for [`super::Filling::Stale`].
     pub(crate) fn bury(&mut self, content: &[u8]) {
         self.graveyard.extend(content);

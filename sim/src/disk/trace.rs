@@ -3,6 +3,7 @@
 use crate::fault::{FaultId, OpKind};
 use serde::Serialize;
 use std::fmt;
+use std::hash::Hasher;
 use std::io::ErrorKind;
 
 /// A running 64-bit digest, the same on every platform (FNV-1a over words).
@@ -45,6 +46,34 @@ impl Digest {
     /// The digest.
     pub fn value(self) -> u64 {
         self.0
+    }
+}
+
+/// Feeds whatever has a hash of its own. (Two platforms agree where their `usize`
+/// is equally wide.)
+impl Hasher for Digest {
+    fn finish(&self) -> u64 {
+        self.value()
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.bytes(bytes);
+    }
+
+    fn write_u8(&mut self, number: u8) {
+        self.number(u64::from(number));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.number(u64::from(number));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.number(number);
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.number(number as u64);
     }
 }
 

@@ -112,20 +112,17 @@ impl Maker<'_> {
     }
 
     /// One fault that strikes an operation and must be noticed.
-    fn to_be_detected(&mut self) {
+    fn detectable(&mut self) {
         let during = self.some_step();
         let file = self.pick(&FILES).unwrap_or("*");
-        match self.random.random_range(0..4) {
-            0 => {
-                let position = self.random.random_range(0..6) * 1024;
-                let fault = Fault::MisdirectedWrite { path: None, position };
-                self.strike(during, OpKind::WriteAt, file, fault, 1);
-            }
-            _ => {
-                let lies = [LyingSync::Lost, LyingSync::Delayed, LyingSync::ErrorAtNext];
-                let lie = self.pick(&lies).unwrap_or(LyingSync::Lost);
-                self.strike(during, OpKind::SyncData, file, Fault::LyingSync(lie), 1);
-            }
+        if self.random.random_bool(0.25) {
+            let position = self.random.random_range(0..6) * 1024;
+            let fault = Fault::MisdirectedWrite { path: None, position };
+            self.strike(during, OpKind::WriteAt, file, fault, 1);
+        } else {
+            let lies = [LyingSync::Lost, LyingSync::Delayed, LyingSync::ErrorAtNext];
+            let lie = self.pick(&lies).unwrap_or(LyingSync::Lost);
+            self.strike(during, OpKind::SyncData, file, Fault::LyingSync(lie), 1);
         }
     }
 
@@ -210,7 +207,7 @@ pub(super) fn draw(plan: &mut Plan, steps: &mut Vec<Step>) -> Vec<Strike> {
     if maker.plan.has_class_d && maker.plan.profile != Profile::Hostile {
         class_d(&mut maker, steps.len(), &mut own);
     } else if maker.plan.has_class_d && maker.random.random_bool(0.6) {
-        maker.to_be_detected();
+        maker.detectable();
     }
     let strikes = std::mem::take(&mut maker.strikes);
     own.sort_by_key(|(at, _)| *at);
@@ -264,7 +261,7 @@ fn own_steps(maker: &mut Maker<'_>, len: usize, own: &mut Vec<(usize, Action)>) 
 fn class_d(maker: &mut Maker<'_>, len: usize, own: &mut Vec<(usize, Action)>) {
     let len = len.max(2);
     match maker.random.random_range(0..10) {
-        0..3 => maker.to_be_detected(),
+        0..3 => maker.detectable(),
         3 => {
             // Back to an older state, of one file or of all.
             let from = maker.random.random_range(0..len);

@@ -69,7 +69,7 @@ fn settings(plan: &Plan) -> Settings {
     let mut random = plan.stream("settings");
     let mut pick = |choices: &[u64]| choices[random.random_range(0..choices.len())];
     let journal_initial_bytes = pick(&[8192, 8192, 16384]);
-    let defaults = Settings {
+    Settings {
         segment_bytes: pick(&[512, 2048, 2048, 8192, 65536]),
         index_interval_bytes: pick(&[32, 64, 64, 1024]),
         journal_initial_bytes,
@@ -82,6 +82,5 @@ fn settings(plan: &Plan) -> Settings {
         lz4: pick(&[0, 1]) == 1 && !plan.has_class_d,
         entropy_seed: plan.seed,
         profile: plan.profile,
-    };
-    defaults
+    }
 }

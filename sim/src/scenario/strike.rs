@@ -43,6 +43,7 @@ fn once() -> u64 {
     1
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_once(times: &u64) -> bool {
     *times == 1
 }
@@ -73,6 +74,7 @@ fn is_any_file(file: &str) -> bool {
     file == "*"
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }

@@ -4,7 +4,7 @@ use super::paths::{LOG, matching};
 use crate::client::errors::place_of_path;
 use crate::client::names::value_of;
 use crate::disk::{Damage, Image, SimDisk};
-use crate::fault::FaultKind;
+use crate::fault::{FaultKind, matches};
 use crate::scenario::{Harm, HarmAt, Spot};
 use merkql_jepsen::history::{Damage as DamageNote, FaultClass, Key, SpanMap};
 use std::path::Path;
@@ -22,7 +22,7 @@ pub(crate) struct Done {
 
 /// Whether a file can be derived from others.
 fn is_derived(file: &str) -> bool {
-    file.ends_with(".idx") || file.ends_with("/hashes")
+    matches(&format!("{LOG}topics/*.idx"), file) || matches(&format!("{LOG}topics/*/hashes"), file)
 }
 
 /// Does harm. Returns nothing if the file that it is meant for is not there.

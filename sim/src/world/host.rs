@@ -88,7 +88,7 @@ impl Host {
             }
             Action::Poll => self.poll(by, Duration::ZERO),
             Action::PollWaiting { timeout_ms } => self.poll(by, Duration::from_millis(*timeout_ms)),
-            Action::Commit => self.with_member(by, |bench, member| bench.commit(member)),
+            Action::Commit => self.with_member(by, Bench::commit),
             Action::SeekBack { records } => self.with_member(by, |bench, member| {
                 bench.seek_back(member, *records);
                 Ok(())
@@ -180,7 +180,7 @@ impl Host {
         // Twice: what one gives up another takes over.
         for name in members.iter().chain(&members) {
             let polled = self.poll(name, Duration::ZERO);
-            let committed = self.with_member(name, |bench, member| bench.commit(member));
+            let committed = self.with_member(name, Bench::commit);
             self.wants_reopen |= polled.is_err() || committed.is_err();
         }
     }

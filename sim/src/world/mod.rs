@@ -8,9 +8,11 @@
 //! were told comes out as a history, and only the checkers judge it.
 
 mod addresses;
+mod ending;
 mod harm;
 mod host;
 mod nemesis;
+mod opening;
 mod paths;
 mod run;
 mod stage;
@@ -19,6 +21,9 @@ mod tasks;
 
 pub(crate) use addresses::Addresses;
 pub(crate) use paths::role;
+#[cfg(unix)]
+pub(crate) use tasks::panicked;
+
 pub use run::{Crash, Run};
 
 use crate::client::tamper::Tamper;

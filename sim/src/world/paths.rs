@@ -34,7 +34,10 @@ pub(crate) fn role(path: &str) -> String {
             for name in rest {
                 role.push('/');
                 match name.rsplit_once('.') {
-                    Some((_, extension)) => role.push_str(&format!("*.{extension}")),
+                    Some((_, extension)) => {
+                        role.push_str("*.");
+                        role.push_str(extension);
+                    }
                     None => role.push_str(name),
                 }
             }

@@ -121,9 +121,8 @@ impl<'s> Stage<'s> {
     /// count as damage from when they are armed.
     pub(crate) fn harmful(strike: &Strike) -> bool {
         match &strike.what {
-            Blow::Crash { .. } => false,
             // A read that is wrong once leaves nothing behind.
-            Blow::Fault { fault: Fault::ReadWrongOnce { .. }, .. } => false,
+            Blow::Crash { .. } | Blow::Fault { fault: Fault::ReadWrongOnce { .. }, .. } => false,
             Blow::Fault { fault, .. } => {
                 let on = strike.at.on.unwrap_or(OpKind::WriteAt);
                 fault.kind(on).class() == Class::D

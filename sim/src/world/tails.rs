@@ -11,6 +11,7 @@ use crate::client::names::{key_of, value_of};
 use crate::disk::SimDisk;
 use merkql_jepsen::history::{Action, Datum, Key, Kind, MicroOp, Operation};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// How much beside a record's value must be as it was for the record to be whole.
 const MARGIN_BYTES: usize = 128;
@@ -23,7 +24,7 @@ pub(crate) fn contents(disk: &SimDisk) -> Contents {
     let topics = format!("{LOG}topics/");
     let files = disk.files().into_iter().filter(|path| path.starts_with(&topics));
     files
-        .filter(|path| path.ends_with(".log"))
+        .filter(|path| Path::new(path).extension().is_some_and(|extension| extension == "log"))
         .filter_map(|path| Some((path.clone(), disk.content(&path).ok()?)))
         .collect()
 }
@@ -55,7 +56,7 @@ pub(crate) fn tails(
     for (topic, partitions) in topics {
         for number in 0..*partitions {
             let key = key_of(topic, number);
-            let Some(records) = acknowledged.get(&key) else { continue };
+            let records = acknowledged.get(&key);
             let folder = |path: &str| {
                 path.strip_prefix(LOG)
                     .and_then(|path| path.strip_prefix("topics/"))
@@ -68,11 +69,9 @@ pub(crate) fn tails(
                 let files = after.iter().filter(|(path, _)| folder(path));
                 files.into_iter().any(|(path, now)| is_whole(tag, before.get(path), now))
             };
-            let last = records.iter().rev().find(|(_, tag)| kept(tag));
-            let from = last.map_or(0, |(offset, _)| offset + 1);
-            if records.keys().next_back().is_some_and(|last| *last >= from) {
-                tails.push((key, from));
-            }
+            let last = records.and_then(|records| records.iter().rev().find(|(_, tag)| kept(tag)));
+            // Where no record can be gone, a committed offset can.
+            tails.push((key, last.map_or(0, |(offset, _)| offset + 1)));
         }
     }
     tails
