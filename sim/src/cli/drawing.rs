@@ -40,43 +40,4 @@ impl Drawing {
         let Some(name) = &self.canary else { return Ok(None) };
         canary::find(name).map(Some).ok_or_else(|| format!("no canary is named {name:?}"))
     }
-
-    /// The command that runs one seed again: what stands before the seed's
-    /// number, and what behind it.
-    pub(crate) fn replay(&self) -> (String, String) {
-        let program = std::env::args().next().unwrap_or_else(|| "merkql-sim".to_owned());
-        let mut arguments = String::new();
-        if let Some(profile) = self.profile.0 {
-            arguments.push_str(&format!(" --profile {profile}"));
-        }
-        if self.ops != Options::default().ops {
-            arguments.push_str(&format!(" --ops {}", self.ops));
-        }
-        if let Some(name) = &self.canary {
-            arguments.push_str(&format!(" --canary {}", quoted(name)));
-        }
-        (format!("{} replay ", quoted(&program)), arguments)
-    }
-}
-
-/// A word as a shell reads it.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_are_quoted_as_a_shell_reads_them() {
-        assert_eq!(quoted("target/release/merkql-sim"), "target/release/merkql-sim");
-        assert_eq!(quoted("my sim's"), r"'my sim'\''s'");
-        assert_eq!(quoted(""), "''");
-    }
 }

@@ -8,6 +8,7 @@
 
 mod points;
 
+use crate::fault::Class;
 use crate::profile::Profile;
 use crate::scenario::{Blow, Death, During, Outcome, Scenario, Strike};
 use crate::shrink::keeps;
@@ -226,9 +227,11 @@ impl Search {
             .collect();
         let outcome = run.outcome(&verdict);
         let may_be = [Outcome::Recovered, Outcome::Anomaly, self.outcome];
-        // A crash on a disk that damages what it had synced can end in any way
-        // that is told; on any other it is nothing that the log may complain of.
-        if self.profile != Profile::Hostile && !may_be.contains(&outcome) {
+        let damaged =
+            run.faults.iter().any(|(kind, counts)| kind.class() == Class::D && counts.fired > 0);
+        // On a disk that damages what it had synced all is well that is told; a
+        // crash on any other is nothing that the log may complain of.
+        if self.profile != Profile::Hostile && !damaged && !may_be.contains(&outcome) {
             complaints.push(format!("the outcome is {outcome}"));
         }
         // A strike of the scenario's own may have hit the same operation.
