@@ -63,3 +63,44 @@ fn add_names(digest: &mut Digest, names: &Names, rank: &impl Fn(&InodeId) -> u64
         digest.number(rank(inode));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::Survivors;
+    use merkql::env::{Access, FileSystem};
+    use std::path::Path;
+
+    /// A disk with one synced file, made after another one came and went.
+    fn disk(has_past: bool) -> SimDisk {
+        let disk = SimDisk::new();
+        if has_past {
+            let process = disk.process();
+            process.create_new(Path::new("/gone")).unwrap();
+            process.remove_file(Path::new("/gone")).unwrap();
+            process.sync_dir(Path::new("/")).unwrap();
+            disk.power_cut(&Survivors::none());
+        }
+        let process = disk.process();
+        let file = process.create_new(Path::new("/file")).unwrap();
+        process.sync_dir(Path::new("/")).unwrap();
+        file.write_at(b"synced", 0).unwrap();
+        file.sync_data().unwrap();
+        disk
+    }
+
+    #[test]
+    fn disks_are_alike_whatever_was_on_them_before() {
+        assert_eq!(disk(false).likeness(), disk(true).likeness());
+    }
+
+    #[test]
+    fn what_is_not_synced_tells_disks_apart() {
+        let (synced, other) = (disk(false), disk(false));
+        let file = other.process().open(Path::new("/file"), Access::ReadWrite).unwrap();
+        file.write_at(b"s", 0).unwrap();
+        assert_ne!(synced.likeness(), other.likeness());
+        other.power_cut(&Survivors::none());
+        assert_eq!(synced.likeness(), other.likeness());
+    }
+}
