@@ -457,3 +457,16 @@ fn half_of_a_transaction_can_be_lost_with_a_tail() {
          {:process 7 :type :ok :f :final-polls :value {1 0}}";
     only_a_tail_excuses(history, 0, Name::TornTransaction);
 }
+
+#[test]
+fn a_record_that_was_lost_with_a_tail_and_sent_again_has_another_hash() {
+    let hash = |byte: &str| byte.repeat(32);
+    let history = format!(
+        "{{:process 1 :type :ok :f :poll :value [[:poll {{1 [[0 :a]]}}]] :hashes {{1 [[0 \"{}\"]]}}}}
+         {{:process :nemesis :type :info :f :crash}} TAIL
+         {{:process 0 :type :ok :f :send :value [[:send 1 [0 :a]]] :hashes {{1 [[0 \"{}\"]]}}}}",
+        hash("11"),
+        hash("22"),
+    );
+    only_a_tail_excuses(&history, 0, Name::SilentCorruption);
+}

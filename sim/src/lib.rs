@@ -60,6 +60,8 @@ compile_error!(
 );
 
 #[cfg(feature = "world")]
+pub mod campaign;
+#[cfg(feature = "world")]
 pub mod canary;
 #[cfg(feature = "world")]
 #[doc(hidden)]

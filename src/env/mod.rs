@@ -187,6 +187,30 @@ pub trait Probe: Debug + Send + Sync {
     fn canary(&self, name: &'static str) -> bool;
 }
 
+/// All that the log can [mark](Probe::mark), in the order of the alphabet.
+#[doc(hidden)]
+pub const MARKS: &[&str] = &[
+    "abandon.folder_kept",
+    "abandon.space_kept",
+    "checkpoint.complete",
+    "checkpoint.put_off",
+    "creation.begun_again",
+    "index.not_written",
+    "journal.link_block",
+    "journal.oversized_removed",
+    "journal.recycled",
+    "open.segment_is_short",
+    "producer.repeated_send",
+    "recovery.begun",
+    "recovery.block_found_twice",
+    "recovery.block_replayed",
+    "recovery.complete",
+    "recovery.folder_replaced",
+    "recovery.hashes_rebuilt",
+    "recovery.segment_is_short",
+    "recovery.torn_block_dropped",
+];
+
 /// The probe of production: notes nothing, plants nothing.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy, Default)]

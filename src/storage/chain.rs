@@ -318,6 +318,7 @@ impl ChainReader<'_> {
     /// acknowledged is missing. Returns the greatest generation in use.
     fn refuse_strays(&mut self, start: &JournalStart) -> Result<u64> {
         let mut generation_max = self.generation;
+        let forgives = self.context.probe.canary("cut-at-first-bad-block");
         for (number, len) in self.files {
             let mut found = Vec::new();
             each_header(self.context, *number, *len, |position, header| {
@@ -333,7 +334,8 @@ impl ChainReader<'_> {
                     continue;
                 }
                 generation_max = generation_max.max(header.generation);
-                if header.sequence >= self.next_sequence && self.is_of_this_log(&header) {
+                let is_later = header.sequence >= self.next_sequence && !forgives;
+                if is_later && self.is_of_this_log(&header) {
                     let reason = format!(
                         "block {} of the journal is valid, but block {} before it is not",
                         header.sequence, self.next_sequence

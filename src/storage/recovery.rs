@@ -20,8 +20,9 @@
 
 use super::block::BlockBuffer;
 use super::chain::{Chain, ChainBlock};
-use super::draft::Draft;
+use super::draft::{Draft, StagedRecords};
 use super::entry::Entry;
+use super::frame::Frame;
 use super::journal::{Journal, JournalContext, JournalStart};
 use super::judge::{Findings, Length, decode_block};
 use super::store::{Store, Writer};
@@ -75,6 +76,9 @@ impl Store {
         self.cut(writer, &findings)?;
         for block in &chain.blocks {
             self.replay(writer, block, &findings)?;
+        }
+        if self.env.probe.canary("replay-twice") {
+            self.replay_again(writer, chain)?;
         }
         self.rebuild_hashes(writer, &findings)?;
         self.sync_touched(writer)?;
@@ -152,6 +156,31 @@ impl Store {
                     let producers = &mut self.tables_mut().producers;
                     producers.record(producer_id, sent, block.sequence, max);
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends the records of the last block once more: nothing but a bug that is
+    /// planted does this.
+    fn replay_again(&self, writer: &mut Writer, chain: &Chain) -> Result<()> {
+        let Some(block) = chain.blocks.last() else { return Ok(()) };
+        for entry in decode_block(block)? {
+            let Entry::Append { key, frames, .. } = entry else { continue };
+            let partition = self.tables().partitions().find(|log| log.key == key).cloned();
+            let frame = partition.as_ref().and_then(|log| Frame::parse(log.name.seed, frames));
+            let Some((partition, frame)) = partition.zip(frame) else { continue };
+            let mut again = StagedRecords::new(Arc::clone(&partition));
+            let whole = frame.records(|_, _, body| {
+                again.push(&body);
+                true
+            });
+            let mut draft = Draft::new(&partition, self.options);
+            draft.reserve(again.frames_len(), again.records(), false)?;
+            let appended = whole.and_then(|()| draft.append(&again, &mut writer.hasher));
+            if appended.is_ok() {
+                draft.apply()?;
+                draft.publish();
             }
         }
         Ok(())

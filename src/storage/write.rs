@@ -189,8 +189,24 @@ impl Store {
         }
         writer.footing = Footing::Changed;
         let sequence = writer.journal.start().sequence;
-        writer.journal.append(&mut writer.block)?;
+        writer.journal.write(&mut writer.block)?;
+        if self.env.probe.canary("publish-before-sync") {
+            return self.apply(writer, draft, sequence).and_then(|()| writer.journal.sync());
+        }
+        if !self.env.probe.canary("acknowledge-before-sync") {
+            writer.journal.sync()?;
+        }
         // From here on the block is durable: there is no way back, only on.
+        self.apply(writer, draft, sequence)
+    }
+
+    /// Puts the records of a durable block where readers look for them.
+    fn apply(&self, writer: &mut Writer, mut draft: BlockDraft, sequence: u64) -> Result<()> {
+        let canary = self.env.probe.canary("read-past-watermark");
+        while canary && let Some((key, drafted)) = draft.partitions.pop_first() {
+            drafted.apply().inspect_err(|error| self.latch.set(error))?;
+            show(writer, key, drafted);
+        }
         for partition in draft.partitions.values().filter(|draft| draft.has_records()) {
             partition.apply().inspect_err(|error| self.latch.set(error))?;
         }
@@ -266,8 +282,7 @@ impl Store {
             tables.create(topic);
         }
         for (key, drafted) in partitions {
-            writer.touched.insert(key, Arc::clone(&drafted.partition));
-            drafted.publish();
+            show(writer, key, drafted);
         }
         for (group, commits) in commits {
             tables.commit(&group, &commits);
@@ -278,6 +293,12 @@ impl Store {
         drop(tables);
         self.appended.notify();
     }
+}
+
+/// Shows readers what was applied to one partition.
+fn show(writer: &mut Writer, key: PartitionKey, drafted: Draft) {
+    writer.touched.insert(key, Arc::clone(&drafted.partition));
+    drafted.publish();
 }
 
 /// Writes the draft's entries into the writer's block buffer.

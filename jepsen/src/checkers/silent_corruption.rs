@@ -3,7 +3,7 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Finding, Findings};
-use crate::analysis::{Analysis, KeyId, RecordId};
+use crate::analysis::{Analysis, KeyId, Reason, RecordId};
 use crate::anomaly::Name;
 use crate::merkle::Hash;
 
@@ -25,6 +25,12 @@ fn hashes(analysis: &Analysis<'_>, findings: &mut Findings<'_, '_>, id: KeyId) {
         for (_, seen) in run {
             let (hash, first_at) = *firsts.entry(seen.record).or_insert((seen.hash, seen.at));
             if hash == seen.hash {
+                continue;
+            }
+            // One that was lost with a tail and sent again has another timestamp.
+            let between = (first_at.min(seen.at), first_at.max(seen.at));
+            if analysis.removals.undecidable(id, offset, between) {
+                findings.excuse(Name::SilentCorruption, Reason::UndecidableTail);
                 continue;
             }
             let record =

@@ -32,12 +32,66 @@ fn profile(name: &str) -> Result<ProfileChoice, String> {
 
 impl Drawing {
     pub(crate) fn options(&self) -> Options {
-        Options { ops: self.ops, profile: self.profile.0 }
+        Options { ops: self.ops, profile: self.profile.0, ..Options::default() }
     }
 
     /// The planted bug, if one is asked for. Fails with a message if it is not known.
     pub(crate) fn canary(&self) -> Result<Option<Canary>, String> {
         let Some(name) = &self.canary else { return Ok(None) };
         canary::find(name).map(Some).ok_or_else(|| format!("no canary is named {name:?}"))
+    }
+
+    /// The command that runs one seed again: what stands before the seed's
+    /// number, and what behind it.
+    pub(crate) fn replay(&self) -> (String, String) {
+        let program = std::env::args().next().unwrap_or_else(|| "merkql-sim".to_owned());
+        let profile = self.profile.0.map(|profile| format!(" --profile {profile}"));
+        let has_ops = self.ops != Options::default().ops;
+        let ops = has_ops.then(|| format!(" --ops {}", self.ops));
+        let canary = self.canary.as_ref().map(|name| format!(" --canary {}", quoted(name)));
+        let arguments = [profile, ops, canary].into_iter().flatten().collect();
+        (format!("{} replay ", quoted(&program)), arguments)
+    }
+}
+
+/// A word as a shell reads it.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Args, FromArgMatches};
+
+    fn parsed(arguments: &str) -> Drawing {
+        let command = Drawing::augment_args(clap::Command::new("run"));
+        let words = ["run"].into_iter().chain(arguments.split_whitespace());
+        Drawing::from_arg_matches(&command.try_get_matches_from(words).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_command_that_runs_a_seed_again_draws_it_from_the_same_options() {
+        for arguments in ["", "--ops 250", "--profile strict", "--profile posix --ops 7"] {
+            let drawing = parsed(arguments);
+            let (before, after) = drawing.replay();
+            assert!(before.ends_with(" replay "), "{before}");
+            assert_eq!(after.trim(), arguments);
+            assert_eq!(parsed(&after).options(), drawing.options());
+        }
+        assert_eq!(parsed("--profile swarm").options(), Options::default());
+        assert_eq!(parsed("--canary x-y").replay().1, " --canary x-y");
+    }
+
+    #[test]
+    fn words_are_quoted_as_a_shell_reads_them() {
+        assert_eq!(quoted("target/release/merkql-sim"), "target/release/merkql-sim");
+        assert_eq!(quoted("my sim's"), r"'my sim'\''s'");
+        assert_eq!(quoted(""), "''");
     }
 }

@@ -5,15 +5,19 @@
 //! error. Exit status: 0 clean, 1 an anomaly or a harness that tested nothing,
 //! 2 wrong usage.
 
+mod canaries;
 mod drawing;
 mod exhaust;
+mod faults;
 mod output;
 mod real;
+mod replay;
 mod run;
 mod scenario;
 mod shrink;
+mod story;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, FromArgMatches, Parser, Subcommand};
 use std::process::ExitCode;
 
 /// What a subcommand comes to.
@@ -52,6 +56,7 @@ Examples:
   merkql-sim run --seeds 10000          a longer one
   merkql-sim replay 17 --trace ops      what happened in seed 17, step by step
   merkql-sim real --kills 300           processes killed on the real file system
+  merkql-sim faults                     what can go wrong
 
 Exit status: 0 clean, 1 an anomaly or a harness that tested nothing, 2 wrong usage.";
 
@@ -65,17 +70,23 @@ enum Command {
     Shrink(shrink::Args),
     /// Crashes a short scenario at every operation, with everything that may survive.
     Exhaust(exhaust::Args),
+    /// Plants bugs, and sees that the checkers meant for them catch them.
+    Canaries(canaries::Args),
     /// Kills processes that have the log open on a real file system, and judges what they saw.
     Real(real::Args),
     /// A process that `real` starts.
     #[command(hide = true)]
     RealChild,
+    /// Runs one seed again, and tells what happened step by step.
+    Replay(replay::Args),
+    /// Lists the faults that the simulator knows, with their classes and meanings.
+    Faults(faults::Args),
 }
 
 /// Carries out what the arguments of the process ask for.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let command = match command() {
+        Ok(command) => command,
         Err(error) => {
             // Help and version are no mistake, and go to standard output.
             let status = if error.use_stderr() { Status::Usage } else { Status::Clean };
@@ -85,14 +96,37 @@ pub fn main() -> ExitCode {
             };
         }
     };
-    let command = cli.command.unwrap_or_else(|| Command::Run(run::Args::default()));
     let status = match command {
         Command::Run(args) => run::run(&args),
         Command::Scenario(args) => scenario::run(&args),
         Command::Shrink(args) => shrink::run(&args),
         Command::Exhaust(args) => exhaust::run(&args),
+        Command::Canaries(args) => canaries::run(&args),
         Command::Real(args) => real::run(&args),
         Command::RealChild => real::child(),
+        Command::Replay(args) => replay::run(&args),
+        Command::Faults(args) => faults::run(&args),
     };
     status.into()
+}
+
+/// The subcommand of the process's arguments; the default campaign without any.
+fn command() -> Result<Command, clap::Error> {
+    if let Some(command) = Cli::try_parse()?.command {
+        return Ok(command);
+    }
+    let matches =
+        run::Args::augment_args(clap::Command::new("run")).try_get_matches_from(["run"])?;
+    Ok(Command::Run(run::Args::from_arg_matches(&matches)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_contradict_nothing() {
+        Cli::command().debug_assert();
+    }
 }

@@ -27,6 +27,29 @@ impl Output {
         drop(written);
     }
 
+    /// Prints a table, each column as wide as it needs to be; numbers stand at
+    /// the right.
+    pub(crate) fn table(&self, head: &[&str], rows: &[Vec<String>]) {
+        let columns = head.iter().enumerate().map(|(column, title)| {
+            let cells = || rows.iter().filter_map(move |row| row.get(column));
+            let width = cells().map(|cell| cell.chars().count()).max().unwrap_or_default();
+            let is_number = cells().all(|cell| cell.starts_with(|c: char| c.is_ascii_digit()));
+            (width.max(title.chars().count()), is_number)
+        });
+        let columns: Vec<(usize, bool)> = columns.collect();
+        let line = |cells: &mut dyn Iterator<Item = &str>| {
+            let cells = cells.zip(&columns).map(|(cell, (width, is_number))| {
+                if *is_number { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+            });
+            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        };
+        self.line(line(&mut head.iter().copied()));
+        for row in rows {
+            self.line(line(&mut row.iter().map(String::as_str)));
+        }
+        self.line("");
+    }
+
     /// Writes the result for programs, if it was asked for. Fails with a message.
     pub(crate) fn write_json(&self, result: &impl Serialize) -> Result<(), String> {
         let Some(target) = &self.json else { return Ok(()) };
@@ -41,6 +64,7 @@ impl Output {
         };
         written.map_err(|error| format!("cannot write {target}: {error}"))
     }
+
     /// Writes the result, and passes the status on if that went well.
     pub(crate) fn end(&self, result: &impl Serialize, status: Status) -> Status {
         match self.write_json(result) {

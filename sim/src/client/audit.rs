@@ -67,7 +67,8 @@ impl Bench {
         match view.merkle_root() {
             Ok(root) => {
                 let size = view.next_offset();
-                let head = root.map(|root| TreeHead { size, root: hash(root) });
+                let root = root.map(|root| self.tamper.root(view, hash(root)));
+                let head = root.map(|root| TreeHead { size, root });
                 self.recorder.ok(process, action(head), Attachments::default());
                 head
             }
@@ -85,7 +86,10 @@ impl Bench {
         };
         self.recorder.invoke(process, action(None));
         match inclusion(view, index) {
-            Ok(answer) => self.recorder.ok(process, action(answer), Attachments::default()),
+            Ok(answer) => {
+                let answer = answer.map(|answer| self.tamper.proof(index, answer));
+                self.recorder.ok(process, action(answer), Attachments::default());
+            }
             Err(error) => self.refused(process, action(None), &error),
         }
     }

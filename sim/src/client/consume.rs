@@ -95,7 +95,7 @@ impl Bench {
                 let rebalance = Rebalance { group, assigned, revoked, rest: Vec::new() };
                 (member.process.clone(), Action::Rebalance(Box::new(rebalance)))
             };
-            if !revoked.is_empty() {
+            if !revoked.is_empty() && !self.tamper.hides_losses() {
                 self.note_as(event(Vec::new(), revoked));
             }
             if !assigned.is_empty() {
@@ -129,9 +129,10 @@ impl Bench {
         self.memory.note_ends(&self.recorder, &self.broker);
         match records {
             Ok(records) => {
-                let (steps, with) = polled(&records);
+                let count = records.len();
+                let (steps, with) = polled(&self.tamper.shown(records));
                 self.recorder.ok(&member.process, Action::Poll(steps), with);
-                Ok(records.len())
+                Ok(count)
             }
             Err(error) => {
                 self.recorder.met(name_of(&error));
@@ -207,7 +208,10 @@ impl Bench {
         let commit = Commit { group: Datum::str(&member.group), offsets, rest: Vec::new() };
         let action = Action::Commit(Box::new(commit));
         self.recorder.invoke(&member.process, action.clone());
-        match member.consumer.commit_sync() {
+        self.tamper.before_commit(member, &owned);
+        let committed = member.consumer.commit_sync();
+        self.tamper.after_commit(member, &owned);
+        match committed {
             Ok(()) => self.recorder.ok(&member.process, action, Attachments::default()),
             Err(error) => {
                 self.recorder.met(name_of(&error));
@@ -238,7 +242,9 @@ impl Bench {
         self.recorder.invoke(process, action(asked));
         // Others commit meanwhile, so nothing is read before the call has begun.
         let read = places.filter_map(|(topic, number)| {
-            Some((key_of(topic, number), consumer.committed(topic, number).ok()?))
+            let (key, offset) = (key_of(topic, number), consumer.committed(topic, number).ok()?);
+            let offset = self.tamper.committed_offset(group, &key, offset);
+            Some((key, offset))
         });
         self.recorder.ok(process, action(read.collect()), Attachments::default());
     }

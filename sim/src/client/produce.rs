@@ -4,6 +4,7 @@ use super::Bench;
 use super::errors::{datum_of as datum_of_error, kind_of, name_of};
 use super::memory::{ProducerMemory, Sent, TopicMemory};
 use super::names::{datum_of, key_of, record_key, value_of};
+use super::tamper::Tamper;
 use crate::scenario::RecordSpec;
 use merkql::broker::Broker;
 use merkql::producer::PendingSend;
@@ -89,6 +90,7 @@ impl Bench {
             return Ok(None);
         }
         self.recorder.invoke(process, Action::Send(asked.to_vec()));
+        let records = self.tamper.handed_over(records, asked);
         match Broker::producer(&self.broker).enqueue(records) {
             Ok(send) => {
                 let (process, asked) = (process.clone(), asked.to_vec());
@@ -111,7 +113,7 @@ impl Bench {
         }
         match answer {
             Ok(answer) => {
-                self.sent(&process, &answer);
+                self.sent(&process, &answer, Tamper::withheld(&asked, &answer));
                 Ok(())
             }
             Err(error) => {
@@ -134,8 +136,9 @@ impl Bench {
         }
     }
 
-    /// Writes down what an acknowledged send was told.
-    fn sent(&self, process: &Process, answer: &[Record]) {
+    /// Writes down what an acknowledged send was told, and what else was to be
+    /// sent with it: nothing, if no bug is planted.
+    fn sent(&self, process: &Process, answer: &[Record], withheld: Vec<MicroOp>) {
         let mut steps = Vec::new();
         let mut with = Attachments::default();
         for record in answer {
@@ -148,6 +151,7 @@ impl Bench {
             }
             steps.push(MicroOp::sent(key, record.offset, datum_of(&record.value)));
         }
+        steps.extend(withheld);
         self.recorder.ok(process, Action::Send(steps), with);
         for record in answer {
             let end = record.offset + 1;
@@ -198,12 +202,16 @@ impl Bench {
         let producer = Broker::idempotent_producer(&self.broker, id);
         let again = producer.send_batch(last.sequence, &last.records);
         let again = again.inspect_err(|error| self.recorder.met(name_of(error)))?;
+        // What was lost with a tail is sent anew by it, which is as it should be.
+        if self.memory.state().is_tail_lost {
+            return Ok(());
+        }
         // The same answer tells nothing new. Another one is another fact.
         let place = |record: &Record| (record.partition, record.offset);
         if !again.iter().map(place).eq(first.iter().map(place)) {
             let process = self.recorder.new_process();
             self.recorder.invoke(&process, Action::Send(last.asked));
-            self.sent(&process, &again);
+            self.sent(&process, &again, Vec::new());
         }
         Ok(())
     }
@@ -240,7 +248,7 @@ impl Bench {
                     last.answer = Some(answer.clone());
                 }
                 drop(state);
-                self.sent(&process, &answer);
+                self.sent(&process, &answer, Vec::new());
                 Ok(())
             }
             Err(error) if leaves_open(producer.last.as_mut(), &error) => {

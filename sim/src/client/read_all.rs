@@ -71,9 +71,10 @@ impl Bench {
             self.recorder.invoke(process, Action::Poll(vec![MicroOp::poll()]));
             match consumer.poll(Duration::ZERO) {
                 Ok(records) => {
-                    let (steps, with) = polled(&records);
+                    let is_end = records.is_empty();
+                    let (steps, with) = polled(&self.tamper.shown(records));
                     self.recorder.ok(process, Action::Poll(steps), with);
-                    if records.is_empty() {
+                    if is_end {
                         return Ok(());
                     }
                 }
@@ -113,27 +114,34 @@ impl Bench {
         Ok(true)
     }
 
-    /// The last records of one partition, as a reader sees them who looks from
-    /// within a write or a sync of the log.
+    /// The last records of two partitions, as a reader sees them who looks from
+    /// within a write or a sync of the log: of two, because a batch that is shown
+    /// in part shows in one and is missing in the other.
     pub(crate) fn peek(&self, turn: usize) {
         let topics = self.memory.topics();
         let places: Vec<(String, u32)> = topics
             .iter()
             .flat_map(|(name, n)| (0..*n).map(move |number| (name.clone(), number)))
             .collect();
-        let Some((topic, number)) = places.get(turn % places.len().max(1)) else { return };
-        let Some(end) = self.end_of(topic, *number).filter(|end| *end > 0) else { return };
-        let view = self.broker.topic(topic).and_then(|topic| topic.partition(*number)?.read().ok());
+        for (topic, number) in places.iter().cycle().skip(turn % places.len().max(1)).take(2) {
+            self.peek_at(topic, *number);
+        }
+    }
+
+    fn peek_at(&self, topic: &str, number: u32) {
+        let view = self.broker.topic(topic).and_then(|topic| topic.partition(number)?.read().ok());
         let Some(view) = view else { return };
+        let end = view.next_offset();
         let process = self.recorder.new_process();
-        let keys = vec![key_of(topic, *number)];
+        let keys = vec![key_of(topic, number)];
         self.recorder.invoke(&process, Action::Assign(keys.clone()));
-        self.recorder.ok(&process, Action::Assign(keys), Attachments::default());
+        self.recorder.ok(&process, Action::Assign(keys.clone()), Attachments::default());
         self.recorder.invoke(&process, Action::Poll(vec![MicroOp::poll()]));
         let records: Result<Vec<Record>> = view.read_range(end.saturating_sub(2), end);
         match records {
             Ok(records) => {
-                let (steps, with) = polled(&records);
+                let (steps, mut with) = polled(&records);
+                with.ends = keys.into_iter().map(|key| (key, end)).collect();
                 self.recorder.ok(&process, Action::Poll(steps), with);
             }
             Err(error) => {

@@ -112,6 +112,11 @@ impl Recorder {
         operations.len()
     }
 
+    /// How many operations there are so far.
+    pub(crate) fn len(&self) -> usize {
+        self.state().history.len()
+    }
+
     /// The operations so far.
     pub(crate) fn operations(&self) -> Vec<Operation> {
         self.state().history.operations().to_vec()

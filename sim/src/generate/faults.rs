@@ -19,6 +19,8 @@ struct Maker<'p> {
     strikes: Vec<Strike>,
     /// The numbers of the steps that strikes can refer to.
     steps: Vec<u32>,
+    /// Those that create a topic.
+    creations: Vec<u32>,
 }
 
 impl Maker<'_> {
@@ -49,8 +51,15 @@ impl Maker<'_> {
             1 => CrashPhase::Partly(self.random.random_range(0..4096)),
             _ => CrashPhase::After,
         };
+        // Some moments are short: while a block is synced, or between the slots of
+        // the manifest.
+        let (on, file, nth_max) = match self.random.random_range(0..10) {
+            0 | 1 => (Some(OpKind::SyncData), "journal/*", 3),
+            2 | 3 => (None, "manifest.*", 6),
+            _ => (None, "*", nth_max),
+        };
         let nth = self.random.random_range(0..nth_max);
-        let at = Address { during, on: None, file: "*".to_owned(), nth };
+        let at = Address { during, on, file: file.to_owned(), nth };
         let what = Blow::Crash { phase, death: self.death() };
         let id = self.plan.id();
         self.strikes.push(Strike { id, at, what });
@@ -66,7 +75,10 @@ impl Maker<'_> {
 
     fn strike(&mut self, during: During, on: OpKind, file: &str, fault: Fault, times: u64) {
         let nth = self.random.random_range(0..6);
-        let at = Address { during, on: Some(on), file: file.to_owned(), nth };
+        self.strike_at(Address { during, on: Some(on), file: file.to_owned(), nth }, fault, times);
+    }
+
+    fn strike_at(&mut self, at: Address, fault: Fault, times: u64) {
         let id = self.plan.id();
         self.strikes.push(Strike { id, at, what: Blow::Fault { fault, times } });
     }
@@ -115,15 +127,42 @@ impl Maker<'_> {
     fn detectable(&mut self) {
         let during = self.some_step();
         let file = self.pick(&FILES).unwrap_or("*");
-        if self.random.random_bool(0.25) {
-            let position = self.random.random_range(0..6) * 1024;
-            let fault = Fault::MisdirectedWrite { path: None, position };
-            self.strike(during, OpKind::WriteAt, file, fault, 1);
-        } else {
-            let lies = [LyingSync::Lost, LyingSync::Delayed, LyingSync::ErrorAtNext];
-            let lie = self.pick(&lies).unwrap_or(LyingSync::Lost);
-            self.strike(during, OpKind::SyncData, file, Fault::LyingSync(lie), 1);
+        match self.random.random_range(0..8) {
+            0 | 1 => {
+                let position = self.random.random_range(0..6) * 1024;
+                let fault = Fault::MisdirectedWrite { path: None, position };
+                self.strike(during, OpKind::WriteAt, file, fault, 1);
+            }
+            2 => self.folder_that_is_not_there(),
+            _ => {
+                let lies = [
+                    LyingSync::Lost,
+                    LyingSync::Delayed,
+                    // Most of these are followed by an honest sync, and never matter.
+                    LyingSync::Delayed,
+                    LyingSync::ErrorAtNext,
+                ];
+                let lie = self.pick(&lies).unwrap_or(LyingSync::Lost);
+                let dies = self.random.random_bool(0.5);
+                // A lie is found out by a power cut before the next sync that is honest.
+                let times = if dies { 4 } else { 1 };
+                self.strike(during, OpKind::SyncData, file, Fault::LyingSync(lie), times);
+                if dies {
+                    self.crash(during, 20);
+                }
+            }
         }
+    }
+
+    /// The sync of a new topic's folder is a lie, so the next power cut takes it
+    /// away, even if a checkpoint has relied on it.
+    fn folder_that_is_not_there(&mut self) {
+        let creations = self.creations.clone();
+        let during = self.pick(&creations).map_or(During::Start, During::Step);
+        let nth = self.random.random_range(0..2);
+        let file = "topics*".to_owned();
+        let at = Address { during, on: Some(OpKind::SyncDir), file, nth };
+        self.strike_at(at, Fault::LyingSync(LyingSync::Lost), 1);
     }
 
     fn spot(&mut self) -> Spot {
@@ -146,17 +185,40 @@ impl Maker<'_> {
         HarmAt { file, nth: self.random.random_range(0..4), harm }
     }
 
+    /// Harm to one block of the journal, often where nothing but the journal has
+    /// its records yet, so that only the blocks behind it bear witness.
+    fn harm_to_lone_block(&mut self) -> Restart {
+        let at = Spot::Block(self.random.random_range(1..4));
+        let seed = self.random.random();
+        let harm = match self.random.random_range(0..4) {
+            0 => Harm::FlipBit { at, bit: 2 },
+            1 => Harm::Zero { at, bytes: 300 },
+            2 => Harm::Unreadable { at, bytes: 512 },
+            _ => Harm::Garbage { at, bytes: 200, seed },
+        };
+        let harm = vec![HarmAt { file: "journal/*".to_owned(), nth: 0, harm }];
+        let keeps = if self.random.random_bool(0.6) {
+            Keeps::Nothing
+        } else {
+            Keeps::Drawn { profile: self.plan.profile, seed: self.random.random() }
+        };
+        let how = Stop::Death(Death::Power(keeps));
+        Restart { how, harm, retention_records: None }
+    }
+
     /// Harm to what the log cannot do without.
     fn harm_to_primary(&mut self) -> Vec<HarmAt> {
         let files = ["topics/*.log", "topics/*.log", "topics/*.log", "journal/*"];
         let file = self.pick(&files).unwrap_or("topics/*.log").to_owned();
         let seed = self.random.random();
-        let harm = match self.random.random_range(0..12) {
-            0 | 1 => Harm::FlipBit { at: self.spot(), bit: 5 },
+        let harm = match self.random.random_range(0..14) {
+            0 => Harm::FlipBit { at: self.spot(), bit: 5 },
             2 => Harm::Zero { at: self.spot(), bytes: 512 },
-            3 => Harm::Unreadable { at: self.spot(), bytes: 512 },
+            1 | 3 => Harm::Unreadable { at: self.spot(), bytes: 512 },
             4 => Harm::Garbage { at: self.spot(), bytes: 300, seed },
             5 => Harm::Cut { at: self.spot() },
+            // Files are longer than what is in them: only near their start is it sure to be cut.
+            12 | 13 => Harm::Cut { at: Spot::Byte(self.random.random_range(0..60)) },
             6 => Harm::Hole { at: self.spot(), bytes: 700 },
             7 => Harm::Delete,
             8 => Harm::Duplicate { over: file.clone() },
@@ -169,7 +231,11 @@ impl Maker<'_> {
                 return vec![slot("manifest.a"), slot("manifest.b")];
             }
         };
-        vec![HarmAt { file, nth: self.random.random_range(0..4), harm }]
+        let mut harms = vec![HarmAt { file, nth: self.random.random_range(0..4), harm }];
+        if self.random.random_bool(0.3) {
+            harms.extend(self.harm_to_primary());
+        }
+        harms
     }
 }
 
@@ -177,7 +243,9 @@ impl Maker<'_> {
 pub(super) fn draw(plan: &mut Plan, steps: &mut Vec<Step>) -> Vec<Strike> {
     let random = plan.stream("faults");
     let ids = steps.iter().map(|step| step.id).collect();
-    let mut maker = Maker { plan, random, strikes: Vec::new(), steps: ids };
+    let creations = steps.iter().filter(|step| matches!(step.does, Action::CreateTopic { .. }));
+    let creations = creations.map(|step| step.id).collect();
+    let mut maker = Maker { plan, random, strikes: Vec::new(), steps: ids, creations };
     let mut own: Vec<(usize, Action)> = Vec::new();
     // Crashes, most of them at an operation.
     for _ in 0..maker.random.random_range(3..7) {
@@ -204,10 +272,10 @@ pub(super) fn draw(plan: &mut Plan, steps: &mut Vec<Step>) -> Vec<Strike> {
         maker.strike(during, OpKind::ReadAt, "*", Fault::ReadWrongOnce { bit }, 1);
     }
     own_steps(&mut maker, steps.len(), &mut own);
-    if maker.plan.has_class_d && maker.plan.profile != Profile::Hostile {
+    // A hostile profile's power cuts are damage by themselves.
+    let is_more = maker.plan.profile != Profile::Hostile || maker.random.random_bool(0.7);
+    if maker.plan.has_class_d && is_more {
         class_d(&mut maker, steps.len(), &mut own);
-    } else if maker.plan.has_class_d && maker.random.random_bool(0.6) {
-        maker.detectable();
     }
     let strikes = std::mem::take(&mut maker.strikes);
     own.sort_by_key(|(at, _)| *at);
@@ -260,9 +328,13 @@ fn own_steps(maker: &mut Maker<'_>, len: usize, own: &mut Vec<(usize, Action)>) 
 /// One thing that a disk must not do.
 fn class_d(maker: &mut Maker<'_>, len: usize, own: &mut Vec<(usize, Action)>) {
     let len = len.max(2);
-    match maker.random.random_range(0..10) {
-        0..3 => maker.detectable(),
-        3 => {
+    match maker.random.random_range(0..12) {
+        0..4 => maker.detectable(),
+        5..7 => {
+            let restart = maker.harm_to_lone_block();
+            own.push((maker.random.random_range(len / 3..len), Action::Restart(restart)));
+        }
+        4 => {
             // Back to an older state, of one file or of all.
             let from = maker.random.random_range(0..len);
             own.push((from, Action::Remember));

@@ -21,11 +21,14 @@ pub struct Options {
     pub ops: u32,
     /// The profile; each seed draws one if it is not said.
     pub profile: Option<Profile>,
+    /// Whether the disk does what it must not, and the log has to notice; each
+    /// seed decides if it is not said. A hostile one always does.
+    pub damage: Option<bool>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { ops: 100, profile: None }
+        Self { ops: 100, profile: None, damage: None }
     }
 }
 
@@ -56,7 +59,8 @@ pub fn scenario(seed: u64, options: &Options) -> Scenario {
     let mut random = stream(seed, "plan");
     let drawn = Profile::ALL[random.random_range(0..Profile::ALL.len())];
     let profile = options.profile.unwrap_or(drawn);
-    let has_class_d = profile == Profile::Hostile || random.random_bool(0.3);
+    let is_damaged = random.random_bool(0.3);
+    let has_class_d = profile == Profile::Hostile || options.damage.unwrap_or(is_damaged);
     let mut plan = Plan { seed, ops: options.ops, profile, has_class_d, next_id: 0 };
     let settings = settings(&plan);
     let mut steps = steps::draw(&mut plan);

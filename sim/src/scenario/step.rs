@@ -226,6 +226,9 @@ pub enum Spot {
     Permille(u64),
     /// Where this record's value stands, by step and place: `"12.0"`.
     Value(String),
+    /// In the block of the journal, whatever file that is in, that has so many
+    /// whole ones behind it.
+    Block(u64),
 }
 
 impl Action {

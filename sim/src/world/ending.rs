@@ -78,6 +78,7 @@ impl Nemesis<'_> {
         run.trace_hash = digest.value();
         run.events = self.stage.take_events();
         run.stretches = std::mem::take(&mut self.stage.stretches);
+        run.stretch_lines = std::mem::take(&mut self.stage.stretch_lines);
         run
     }
 }
@@ -93,10 +94,12 @@ fn end_round(host: &mut Host, round: u32) -> Result<()> {
     bench.leave_open();
     let process = bench.recorder.new_process();
     let topics = bench.memory.topics();
-    for (number, (topic, _)) in (0..).zip(topics) {
-        let spec = RecordSpec { topic, partition: round, bytes: 20 };
+    // To each partition: where records were lost, their offsets are given out again.
+    for (number, (topic, partitions)) in (0..).zip(topics) {
+        let spec = |partition| RecordSpec { topic: topic.clone(), partition, bytes: 20 };
+        let specs: Vec<_> = (0..partitions).map(spec).collect();
         let step = END_STEPS + round * 1000 + number;
-        bench.send(&process, step, &[spec]).unwrap_or_default();
+        bench.send(&process, step, &specs).unwrap_or_default();
     }
     host.drain();
     bench.audit(&process, u64::from(round));

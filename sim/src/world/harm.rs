@@ -1,5 +1,6 @@
 //! Harm done to the disk while nobody runs.
 
+use super::blocks::{blocks, log_id};
 use super::paths::{LOG, matching};
 use crate::client::errors::place_of_path;
 use crate::client::names::value_of;
@@ -21,7 +22,7 @@ pub(crate) struct Done {
 }
 
 /// Whether a file can be derived from others.
-fn is_derived(file: &str) -> bool {
+pub(crate) fn is_derived(file: &str) -> bool {
     matches(&format!("{LOG}topics/*.idx"), file) || matches(&format!("{LOG}topics/*/hashes"), file)
 }
 
@@ -39,7 +40,9 @@ pub(crate) fn do_harm(
         return Some(Done { note, is_whole_log: true, is_unreadable: false, is_rolled_back: true });
     }
     let files = matching(disk, &at.file);
-    let path = files.get(usize::try_from(at.nth).ok()? % files.len().max(1))?.clone();
+    let nth = files.get(usize::try_from(at.nth).ok()? % files.len().max(1));
+    let block = spot_of(&at.harm).and_then(|spot| block_at(disk, spot));
+    let path = block.as_ref().map(|(path, _)| path).or(nth)?.clone();
     let other = other_file(disk, &at.harm, &path);
     let is_slot = path.contains("/manifest.");
     // One of two slots is a copy of the other.
@@ -50,7 +53,8 @@ pub(crate) fn do_harm(
         }
         (harm, other) => {
             let content = disk.content(&path).ok()?;
-            let damage = damage_of(harm, &content, other)?;
+            let block = block.map(|(_, position)| position);
+            let damage = damage_of(harm, &content, other, block)?;
             let kind = kind_of(harm, &damage, &path, recoverable);
             disk.damage_as(&path, &damage, kind).ok()?;
         }
@@ -87,7 +91,41 @@ fn other_file(disk: &SimDisk, harm: &Harm, path: &str) -> Option<String> {
     matching(disk, pattern).into_iter().find(|other| other != path)
 }
 
-fn damage_of(harm: &Harm, content: &[u8], other: Option<&String>) -> Option<Damage> {
+/// The place that harm is done to, if it is done to one.
+fn spot_of(harm: &Harm) -> Option<&Spot> {
+    match harm {
+        Harm::FlipBit { at, .. }
+        | Harm::Zero { at, .. }
+        | Harm::Hole { at, .. }
+        | Harm::Garbage { at, .. }
+        | Harm::Unreadable { at, .. }
+        | Harm::Cut { at }
+        | Harm::HostileField { at, .. } => Some(at),
+        _ => None,
+    }
+}
+
+/// The file and the place of a block's body, if the spot is one.
+fn block_at(disk: &SimDisk, spot: &Spot) -> Option<(String, u64)> {
+    let Spot::Block(behind) = spot else { return None };
+    let files = super::tails::contents(disk);
+    let id = log_id(&files)?;
+    let mut whole: Vec<_> = blocks(&files).filter(|block| block.is_whole(id)).collect();
+    whole.sort_by_key(|block| std::cmp::Reverse(block.sequence));
+    let block = whole.get(usize::try_from(*behind).ok()?)?;
+    Some((block.path(), block.body_position()))
+}
+
+fn damage_of(
+    harm: &Harm,
+    content: &[u8],
+    other: Option<&String>,
+    block: Option<u64>,
+) -> Option<Damage> {
+    let position = |at: &Spot, content: &[u8]| match at {
+        Spot::Block(_) => block,
+        at => position(at, content),
+    };
     let range = |at: &Spot, bytes: u64| {
         let from = position(at, content)?;
         Some((from, from + bytes))
@@ -150,5 +188,7 @@ fn position(at: &Spot, content: &[u8]) -> Option<u64> {
             let found = content.windows(start.len()).position(|at| at == start.as_bytes());
             found? as u64
         }
+        // It is not the content of one file that tells.
+        Spot::Block(_) => return None,
     })
 }

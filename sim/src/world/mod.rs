@@ -8,6 +8,7 @@
 //! were told comes out as a history, and only the checkers judge it.
 
 mod addresses;
+mod blocks;
 mod ending;
 mod harm;
 mod host;
@@ -26,7 +27,6 @@ pub(crate) use tasks::panicked;
 
 pub use run::{Crash, Run};
 
-use crate::client::tamper::Tamper;
 use crate::scenario::Scenario;
 use nemesis::Nemesis;
 
@@ -44,5 +44,5 @@ pub struct Manner {
 pub fn execute(scenario: &Scenario, manner: &Manner) -> Run {
     let config = madsim::Config::default();
     let runtime = madsim::runtime::Runtime::with_seed_and_config(0, config);
-    runtime.block_on(Nemesis::new(scenario, manner, Tamper::default()).run())
+    runtime.block_on(Nemesis::new(scenario, manner).run())
 }

@@ -10,6 +10,7 @@ use super::run::{Crash, Run};
 use super::stage::Stage;
 use super::tails::{self, Contents};
 use super::tasks::{Process, panicked};
+use crate::canary::Canary;
 use crate::client::tamper::Tamper;
 use crate::disk::{Digest, Image, Limits};
 use crate::fault::FaultKind;
@@ -33,10 +34,15 @@ pub(super) struct Nemesis<'s> {
     damages: u64,
     /// The journal may have lost something that nobody can know of.
     pub(super) is_journal_suspect: bool,
-    /// What the partitions' files held when the process stopped.
+    /// Operations on the journal may go wrong without a word from here on.
+    pub(super) may_lie: bool,
+    /// What the partitions' files held when the log last worked.
     pub(super) contents: Contents,
-    /// What may be gone when the log opens next.
-    pub(super) tails: Option<Vec<(Key, u64)>>,
+    /// What may be gone when the log opens next, as the files say.
+    pub(super) tails: Vec<(Key, u64)>,
+    /// Where the partitions ended in the state that the disk was rolled back to,
+    /// until the log has been opened in it.
+    pub(super) rolled_back_to: Vec<(Key, u64)>,
     pub(super) tamper: Arc<Tamper>,
     pub(super) run: Run,
     pub(super) ended: bool,
@@ -45,7 +51,7 @@ pub(super) struct Nemesis<'s> {
 }
 
 impl<'s> Nemesis<'s> {
-    pub(crate) fn new(scenario: &'s Scenario, manner: &Manner, tamper: Tamper) -> Self {
+    pub(crate) fn new(scenario: &'s Scenario, manner: &Manner) -> Self {
         Self {
             stage: Stage::new(scenario, manner),
             process: None,
@@ -55,9 +61,11 @@ impl<'s> Nemesis<'s> {
             image: None,
             damages: 0,
             is_journal_suspect: false,
+            may_lie: false,
             contents: Contents::new(),
-            tails: None,
-            tamper: Arc::new(tamper),
+            tails: Vec::new(),
+            rolled_back_to: Vec::new(),
+            tamper: Arc::new(Tamper::new(manner.canary.and_then(Canary::in_clients))),
             run: Run::default(),
             ended: false,
             seen: (0, Digest::new()),
@@ -89,7 +97,8 @@ impl<'s> Nemesis<'s> {
         for strike in scenario.strikes.iter().filter(|strike| strike.at.during == during) {
             if Stage::harmful(strike) {
                 self.note_damage(None);
-                self.is_journal_suspect |= !strike.at.file.contains("topics/");
+                self.may_lie |= !strike.at.file.contains("topics/");
+                self.is_journal_suspect |= self.may_lie;
             }
         }
         self.stage.enter(during);
@@ -212,9 +221,13 @@ impl<'s> Nemesis<'s> {
         };
         let in_recovery = self.process.is_none();
         self.stop_process();
-        self.die(id, &death);
         if in_recovery {
+            // What was there when the log last worked still stands in `contents`.
+            self.die(id, &death);
             self.stage.disk.note_fault(FaultKind::CrashInRecovery);
+        } else {
+            self.contents = self.suspected_contents();
+            self.die(id, &death);
         }
         self.enter(During::RecoveryFrom(id));
         // Opening may die again; then this is called again.
@@ -231,7 +244,6 @@ impl<'s> Nemesis<'s> {
 
     /// Carries out a death on the disk.
     fn die(&mut self, id: u32, death: &Death) {
-        self.contents = self.suspected_contents();
         let unsynced = self.stage.disk.unsynced();
         self.stage.recorder.note(
             "nemesis",
@@ -291,6 +303,7 @@ impl<'s> Nemesis<'s> {
                 // The dead don't close: what is let go of must find the disk gone.
                 let process = self.process.take();
                 self.stage.disk.clear_hook();
+                self.contents = self.suspected_contents();
                 self.die(id, death);
                 self.process = process;
                 self.stop_process();
@@ -333,7 +346,7 @@ impl<'s> Nemesis<'s> {
                 |key: &Key| ends.iter().find(|(of, _)| of == key).map_or(0, |(_, end)| *end);
             let keys = self.stage.memory.keys();
             let tails = keys.into_iter().map(|key| (known(&key), key));
-            self.tails = Some(tails.map(|(end, key)| (key, end)).collect());
+            self.rolled_back_to = tails.map(|(end, key)| (key, end)).collect();
         }
     }
 }

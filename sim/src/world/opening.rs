@@ -11,6 +11,7 @@ use merkql::broker::{Broker, BrokerRef};
 use merkql_jepsen::history::{
     Action as Told, Attachments, Datum, Declarations, Detected, FinalPolls, Kind, Process as Who,
 };
+use std::mem::take;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -62,11 +63,13 @@ impl Nemesis<'_> {
 
     /// What the log may lose without being able to know, as the disk is now.
     fn look_for_tails(&mut self) {
-        if self.is_journal_suspect && self.tails.is_none() {
+        // A death in the opening before may have changed what the files say.
+        self.tails.clear();
+        if self.is_journal_suspect {
             let operations = self.stage.recorder.operations();
             let after = tails::contents(&self.stage.disk);
             let topics = self.stage.memory.topics();
-            self.tails = Some(tails::tails(&operations, &topics, &self.contents, &after));
+            self.tails = tails::tails(&operations, &topics, &self.contents, &after);
         }
     }
 
@@ -108,12 +111,17 @@ impl Nemesis<'_> {
             rest: Vec::new(),
         };
         let opened = Told::Open(declarations);
-        if let Some(tails) = self.tails.take().filter(|tails| !tails.is_empty()) {
-            self.stage.memory.state().is_tail_lost = true;
-            self.stage.recorder.note("nemesis", Told::UndecidableTail(tails));
+        for tails in [take(&mut self.tails), take(&mut self.rolled_back_to)] {
+            if !tails.is_empty() {
+                self.stage.memory.state().is_tail_lost = true;
+                self.stage.recorder.note("nemesis", Told::UndecidableTail(tails));
+            }
         }
+        // Recovery has written the journal anew: what was done to it is done with.
+        self.is_journal_suspect = self.may_lie;
         self.stage.recorder.ok(by, opened, Attachments::default());
         self.run.recoveries += u64::from(!self.run.crashes.is_empty());
+        self.tamper.reopened();
         let bench = Bench {
             broker,
             recorder: self.stage.recorder.clone(),

@@ -58,6 +58,8 @@ pub struct Run {
     pub events: Vec<IoEvent>,
     /// From which of them on each stretch goes.
     pub stretches: Vec<(During, u64)>,
+    /// From which position of the history on each stretch goes.
+    pub stretch_lines: Vec<usize>,
 }
 
 impl Run {

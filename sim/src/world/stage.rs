@@ -4,6 +4,7 @@
 use super::addresses::Addresses;
 use super::paths::{DATA_DIR, pattern};
 use super::{Manner, paths};
+use crate::canary::{Canary, Written};
 use crate::client::memory::Memory;
 use crate::client::recorder::Recorder;
 use crate::clock::SimClock;
@@ -35,11 +36,15 @@ pub(crate) struct Stage<'s> {
     pub(crate) memory: Arc<Memory>,
     /// Where each stretch begins.
     pub(crate) stretches: Vec<(During, u64)>,
+    /// Where they begin in the history.
+    pub(crate) stretch_lines: Vec<usize>,
     pub(crate) armed: Vec<(u32, FaultId)>,
     /// Strikes that were crashes, and came.
     crashed: BTreeSet<u32>,
     events: Vec<IoEvent>,
-    canary: Option<crate::canary::Canary>,
+    canary: Option<Canary>,
+    /// What a planted bug of the disk remembers when the process dies.
+    written: Arc<Written>,
 }
 
 impl<'s> Stage<'s> {
@@ -63,7 +68,7 @@ impl<'s> Stage<'s> {
         if manner.keeps_events || listed {
             disk.record_trace();
         }
-        let planted = manner.canary.and_then(crate::canary::Canary::in_core);
+        let planted = manner.canary.and_then(Canary::in_core);
         Self {
             scenario,
             disk,
@@ -73,10 +78,12 @@ impl<'s> Stage<'s> {
             clock,
             memory: Arc::default(),
             stretches: Vec::new(),
+            stretch_lines: Vec::new(),
             armed: Vec::new(),
             crashed: BTreeSet::new(),
             events: Vec::new(),
             canary: manner.canary,
+            written: Arc::default(),
         }
     }
 
@@ -92,6 +99,7 @@ impl<'s> Stage<'s> {
     /// Begins a stretch, and arms the strikes that are addressed from it on.
     pub(crate) fn enter(&mut self, during: During) {
         self.stretches.push((during, self.disk.io_ops()));
+        self.stretch_lines.push(self.recorder.len());
         let scenario = self.scenario;
         for strike in scenario.strikes.iter().filter(|strike| strike.at.during == during) {
             self.arm(strike);
@@ -157,7 +165,7 @@ impl<'s> Stage<'s> {
             max_open_files: settings.max_open_files,
             max_poll_bytes: settings.max_poll_bytes,
             file_system: match self.canary {
-                Some(canary) => canary.around(process),
+                Some(canary) => canary.around(process, &self.written),
                 None => process,
             },
             clock: self.clock.clone(),

@@ -2,29 +2,29 @@
 //!
 //! When the journal itself was damaged, cut, rolled back or lied about, its last
 //! blocks can be gone whole. A log can only notice that by what it had already
-//! carried over into the partitions' files. So from each partition on is
-//! undecidable what lies behind the last record that its files kept whole, and
-//! nothing else.
+//! carried over into the partitions' files, and by a later block that is whole. So
+//! of each partition is undecidable what lies behind the last record that its
+//! files kept whole and behind those of the last whole block and of all before
+//! it, and nothing else.
 
+use super::blocks::{blocks, log_id};
 use super::paths::LOG;
 use crate::client::names::{key_of, value_of};
 use crate::disk::SimDisk;
 use merkql_jepsen::history::{Action, Datum, Key, Kind, MicroOp, Operation};
 use std::collections::BTreeMap;
-use std::path::Path;
 
 /// How much beside a record's value must be as it was for the record to be whole.
 const MARGIN_BYTES: usize = 128;
 
-/// The files of all partitions, as they were.
+/// The files of the journal, the manifest and all partitions, as they were.
 pub(crate) type Contents = BTreeMap<String, Vec<u8>>;
 
-/// What the files of all partitions hold now.
+/// What those files hold now.
 pub(crate) fn contents(disk: &SimDisk) -> Contents {
-    let topics = format!("{LOG}topics/");
-    let files = disk.files().into_iter().filter(|path| path.starts_with(&topics));
+    let files = disk.files().into_iter().filter(|path| path.starts_with(LOG));
     files
-        .filter(|path| Path::new(path).extension().is_some_and(|extension| extension == "log"))
+        .filter(|path| !super::harm::is_derived(path))
         .filter_map(|path| Some((path.clone(), disk.content(&path).ok()?)))
         .collect()
 }
@@ -52,6 +52,11 @@ pub(crate) fn tails(
     after: &Contents,
 ) -> Vec<(Key, u64)> {
     let acknowledged = acknowledged(operations);
+    let whole = log_id(after).and_then(|id| {
+        let whole = blocks(after).filter(|block| block.is_whole(id));
+        whole.map(|block| block.sequence).max()
+    });
+    let missed: Vec<_> = blocks(before).filter(|block| Some(block.sequence) <= whole).collect();
     let mut tails = Vec::new();
     for (topic, partitions) in topics {
         for number in 0..*partitions {
@@ -69,7 +74,10 @@ pub(crate) fn tails(
                 let files = after.iter().filter(|(path, _)| folder(path));
                 files.into_iter().any(|(path, now)| is_whole(tag, before.get(path), now))
             };
-            let last = records.and_then(|records| records.iter().rev().find(|(_, tag)| kept(tag)));
+            let missed = |tag: &str| missed.iter().any(|block| block.holds(tag));
+            let is_decidable = |tag: &str| kept(tag) || missed(tag);
+            let last =
+                records.and_then(|records| records.iter().rev().find(|(_, tag)| is_decidable(tag)));
             // Where no record can be gone, a committed offset can.
             tails.push((key, last.map_or(0, |(offset, _)| offset + 1)));
         }
