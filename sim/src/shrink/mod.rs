@@ -90,7 +90,7 @@ pub fn shrink(
         time: limits.time,
         progress,
     };
-    shrinker.take_resolved(&run);
+    shrinker.take_resolved(&run, None);
     while !shrinker.is_over() {
         let before = shrinker.size;
         shrinker.remove_steps();
@@ -175,17 +175,19 @@ impl Shrinker<'_> {
         }
         let run = self.run(&candidate);
         if (self.has)(&run) {
+            let bound = std::mem::replace(&mut self.size, size);
             self.best = candidate;
-            self.size = size;
-            self.take_resolved(&run);
+            self.take_resolved(&run, Some(bound));
         }
     }
 
     /// Makes explicit what a run of the best candidate has decided. That alone
-    /// may make it longer: it is what makes other candidates possible.
-    fn take_resolved(&mut self, run: &Run) {
+    /// may make it longer, and is what makes other candidates possible; but not
+    /// as long as what the candidate was made from, or the search would go round.
+    fn take_resolved(&mut self, run: &Run, bound: Option<Size>) {
         let resolved = resolve(&self.best, run);
-        if resolved == self.best {
+        let is_too_long = bound.is_some_and(|bound| Size::of(&resolved) >= bound);
+        if resolved == self.best || is_too_long {
             return;
         }
         let run = self.run(&resolved);
