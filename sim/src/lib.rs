@@ -69,10 +69,14 @@ pub mod cli;
 #[cfg(feature = "world")]
 mod client;
 #[cfg(feature = "world")]
+pub mod exhaust;
+#[cfg(feature = "world")]
 pub mod generate;
 #[cfg(all(feature = "world", unix))]
 mod real;
 #[cfg(feature = "world")]
 pub mod scenario;
+#[cfg(feature = "world")]
+pub mod shrink;
 #[cfg(feature = "world")]
 pub mod world;

@@ -7,11 +7,14 @@
 
 mod canaries;
 mod drawing;
+mod exhaust;
 mod faults;
 mod output;
 mod real;
 mod replay;
 mod run;
+mod scenario;
+mod shrink;
 mod story;
 
 use clap::{Args, FromArgMatches, Parser, Subcommand};
@@ -61,6 +64,12 @@ Exit status: 0 clean, 1 an anomaly or a harness that tested nothing, 2 wrong usa
 enum Command {
     /// Runs many seeds on all cores, and sums up what happened in them.
     Run(run::Args),
+    /// Carries out scenarios from files, and compares what came of each with what it expects.
+    Scenario(scenario::Args),
+    /// Makes a failing seed a scenario, and that as small as it still fails.
+    Shrink(shrink::Args),
+    /// Crashes a short scenario at every operation, with everything that may survive.
+    Exhaust(exhaust::Args),
     /// Plants bugs, and sees that the checkers meant for them catch them.
     Canaries(canaries::Args),
     /// Kills processes that have the log open on a real file system, and judges what they saw.
@@ -89,6 +98,9 @@ pub fn main() -> ExitCode {
     };
     let status = match command {
         Command::Run(args) => run::run(&args),
+        Command::Scenario(args) => scenario::run(&args),
+        Command::Shrink(args) => shrink::run(&args),
+        Command::Exhaust(args) => exhaust::run(&args),
         Command::Canaries(args) => canaries::run(&args),
         Command::Real(args) => real::run(&args),
         Command::RealChild => real::child(),

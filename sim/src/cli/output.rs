@@ -80,3 +80,8 @@ pub(crate) fn usage(message: &str) -> Status {
     drop(writeln!(io::stderr(), "error: {message}"));
     Status::Usage
 }
+
+/// Tells something on standard error, where it is in nobody's way.
+pub(crate) fn note(text: &str) {
+    drop(writeln!(io::stderr(), "{text}"));
+}

@@ -103,6 +103,15 @@ impl Recorder {
         self.state().errors.clone()
     }
 
+    /// Adds the operations from a position on to a digest. Returns how many
+    /// operations there are in all.
+    pub(crate) fn add_to(&self, digest: &mut Digest, position: usize) -> usize {
+        let state = self.state();
+        let operations = state.history.operations();
+        operations.get(position..).hash(digest);
+        operations.len()
+    }
+
     /// How many operations there are so far.
     pub(crate) fn len(&self) -> usize {
         self.state().history.len()

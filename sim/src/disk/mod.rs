@@ -16,6 +16,7 @@ mod dir_node;
 mod file_node;
 mod gate;
 mod handle;
+mod likeness;
 mod limits;
 mod power;
 mod process;

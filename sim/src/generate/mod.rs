@@ -10,7 +10,7 @@ mod steps;
 
 use crate::profile::Profile;
 use crate::random::{Stream, stream};
-use crate::scenario::{Expect, Scenario, Settings};
+use crate::scenario::{Scenario, Settings};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
@@ -66,7 +66,7 @@ pub fn scenario(seed: u64, options: &Options) -> Scenario {
     let mut steps = steps::draw(&mut plan);
     let strikes = faults::draw(&mut plan, &mut steps);
     let about = format!("Seed {seed}, {profile} profile.");
-    Scenario { about, settings, expect: Expect::default(), steps, strikes }
+    Scenario { about, settings, steps, strikes, ..Scenario::default() }
 }
 
 fn settings(plan: &Plan) -> Settings {

@@ -35,13 +35,16 @@
 
 mod step;
 mod strike;
+mod text;
+mod verify;
 
 pub use step::{Action, Harm, HarmAt, RecordSpec, Restart, Spot, Step, Stop};
 pub use strike::{Address, Blow, Death, During, Keeps, KeptPart, Strike};
+pub use text::ScenarioError;
+pub use verify::{Report, verify};
 
 use crate::profile::Profile;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 use std::fmt;
 
 /// A run, described.
@@ -51,6 +54,9 @@ pub struct Scenario {
     /// What it is about, in a sentence or two.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub about: String,
+    /// The rows of the catalogue of faults that it is there for: `R4`, `D1`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub covers: Vec<String>,
     /// What is written differently from the defaults.
     #[serde(default, skip_serializing_if = "is_default")]
     pub settings: Settings,
@@ -160,56 +166,5 @@ impl fmt::Display for Outcome {
             Self::Undecidable => "undecidable",
             Self::Anomaly => "anomaly",
         })
-    }
-}
-
-/// Why a text is no scenario.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ScenarioError(String);
-
-impl fmt::Display for ScenarioError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for ScenarioError {}
-
-impl Scenario {
-    /// Reads a scenario.
-    ///
-    /// Fails where the text is no TOML, has a field or a word that scenarios
-    /// don't have (with its line and column), uses a number twice, or refers to
-    /// one that is not there.
-    pub fn from_toml(text: &str) -> Result<Self, ScenarioError> {
-        let scenario: Self =
-            toml::from_str(text).map_err(|error| ScenarioError(error.to_string()))?;
-        scenario.validate()?;
-        Ok(scenario)
-    }
-
-    /// Writes the scenario, as [`Scenario::from_toml`] reads it.
-    pub fn to_toml(&self) -> Result<String, ScenarioError> {
-        toml::to_string(self).map_err(|error| ScenarioError(error.to_string()))
-    }
-
-    fn validate(&self) -> Result<(), ScenarioError> {
-        let mut ids = BTreeSet::new();
-        let all = self.steps.iter().map(|step| step.id);
-        for id in all.chain(self.strikes.iter().map(|strike| strike.id)) {
-            if !ids.insert(id) {
-                return Err(ScenarioError(format!("the number {id} is used twice")));
-            }
-        }
-        for strike in &self.strikes {
-            let (During::Step(id) | During::RecoveryFrom(id)) = strike.at.during else { continue };
-            if !ids.contains(&id) {
-                let number = strike.id;
-                return Err(ScenarioError(format!(
-                    "strike {number} refers to {id}, which is not there"
-                )));
-            }
-        }
-        Ok(())
     }
 }

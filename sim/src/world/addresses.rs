@@ -1,10 +1,9 @@
 //! Which operation an address means in a run, and the other way round.
 
 use super::paths::{pattern, role};
-use crate::disk::{IoEvent, Kept, OpId, Survivors};
-use crate::fault::{OpKind, matches};
+use crate::disk::{Change, InodeId, IoEvent, Kept, OpId, Survivors, Unsynced, What};
+use crate::fault::{FaultId, OpKind, matches};
 use crate::scenario::{Address, During, KeptPart};
-use std::collections::BTreeMap;
 
 /// The operations of a run so far, by stretch.
 pub(crate) struct Addresses<'a> {
@@ -41,10 +40,15 @@ impl<'a> Addresses<'a> {
 
     /// The address of an operation.
     pub(crate) fn of(&self, event: &IoEvent) -> Option<Address> {
-        let (during, from) = self.stretch_of(event.index)?;
         let file = role(&event.path);
         // A path outside the log's directory has no pattern of its own.
         let file = if file.starts_with('/') { "*".to_owned() } else { file };
+        self.of_file(event, file)
+    }
+
+    /// The address of an operation, counted among those on files that match.
+    pub(crate) fn of_file(&self, event: &IoEvent, file: String) -> Option<Address> {
+        let (during, from) = self.stretch_of(event.index)?;
         let pattern = pattern(&file);
         let before = self.events.iter().filter(|other| {
             (from..event.index).contains(&other.index)
@@ -54,17 +58,40 @@ impl<'a> Addresses<'a> {
         Some(Address { during, on: Some(event.on), nth: before.count() as u64, file })
     }
 
+    /// The operation at which the process died of this crash: the last one before
+    /// the recovery from it.
+    pub(crate) fn death(&self, id: u32) -> Option<&'a IoEvent> {
+        let last = self.start_of(During::RecoveryFrom(id))?.checked_sub(1)?;
+        self.events.iter().find(|event| event.index == last)
+    }
+
+    /// The first operation that a fault happened to.
+    pub(crate) fn struck_by(&self, fault: FaultId) -> Option<&'a IoEvent> {
+        self.events.iter().find(|event| event.fault == Some(fault))
+    }
+
     /// The operation of a change.
-    pub(crate) fn event_of(&self, op: OpId) -> Option<&IoEvent> {
+    fn event_of(&self, op: OpId) -> Option<&IoEvent> {
         self.events.iter().find(|event| event.change == Some(op.0))
     }
 
+    /// The paths of the files at stake, as they were when they were written to: one
+    /// that was removed since may be there again after a power cut.
+    fn files(&self, unsynced: &Unsynced) -> Vec<(InodeId, String)> {
+        let written = unsynced.changes.iter();
+        let written = written
+            .filter(|change| matches!(change.what, What::Write { .. } | What::Length { .. }));
+        let path = |change: &Change| {
+            // A misdirected write says where it was meant to go.
+            let event = self.event_of(change.op).filter(|event| event.fault.is_none());
+            event.map_or(&change.path, |event| &event.path).clone()
+        };
+        written.map(|change| (change.inode, path(change))).collect()
+    }
+
     /// What a list of survivors means.
-    pub(crate) fn parts(
-        &self,
-        survivors: &Survivors,
-        paths: &BTreeMap<crate::disk::InodeId, String>,
-    ) -> Vec<KeptPart> {
+    pub(crate) fn parts(&self, survivors: &Survivors, unsynced: &Unsynced) -> Vec<KeptPart> {
+        let files = self.files(unsynced);
         let address = |op: OpId| self.of(self.event_of(op)?);
         let part = |kept: &Kept| {
             Some(match kept {
@@ -82,7 +109,7 @@ impl<'a> Addresses<'a> {
                 Kept::Length { op } => KeptPart::Length { of: address(*op)? },
                 Kept::Name { op } => KeptPart::Name { of: address(*op)? },
                 Kept::Fill { file, range, with } => {
-                    let path = paths.get(file)?;
+                    let (_, path) = files.iter().find(|(inode, _)| inode == file)?;
                     let file = path.strip_prefix(super::paths::LOG)?.to_owned();
                     KeptPart::Fill { file, range: *range, with: *with }
                 }
@@ -92,11 +119,8 @@ impl<'a> Addresses<'a> {
     }
 
     /// What parts mean in this run. One whose operation is not there is left out.
-    pub(crate) fn survivors(
-        &self,
-        parts: &[KeptPart],
-        inode_of: impl Fn(&str) -> Option<crate::disk::InodeId>,
-    ) -> Survivors {
+    pub(crate) fn survivors(&self, parts: &[KeptPart], unsynced: &Unsynced) -> Survivors {
+        let files = self.files(unsynced);
         let op = |address: &Address| {
             let event = self.find(address)?;
             Some((event, event.change?))
@@ -114,8 +138,9 @@ impl<'a> Addresses<'a> {
                 KeptPart::Length { of } => Kept::Length { op: OpId(op(of)?.1) },
                 KeptPart::Name { of } => Kept::Name { op: OpId(op(of)?.1) },
                 KeptPart::Fill { file, range, with } => {
-                    let file = inode_of(&format!("{}{file}", super::paths::LOG))?;
-                    Kept::Fill { file, range: *range, with: *with }
+                    let path = format!("{}{file}", super::paths::LOG);
+                    let (file, _) = files.iter().find(|(_, of)| *of == path)?;
+                    Kept::Fill { file: *file, range: *range, with: *with }
                 }
             })
         };

@@ -57,6 +57,7 @@ impl Nemesis<'_> {
     pub(super) fn into_run(mut self) -> Run {
         let mut run = std::mem::take(&mut self.run);
         run.struck = self.stage.struck();
+        run.armed = self.stage.armed.iter().copied().collect();
         run.history = self.stage.recorder.take();
         run.errors = self.stage.recorder.errors();
         let client = |op: &&Operation| op.kind == Kind::Invoke && op.process.is_client();

@@ -12,12 +12,13 @@ use super::tails::{self, Contents};
 use super::tasks::{Process, panicked};
 use crate::canary::Canary;
 use crate::client::tamper::Tamper;
-use crate::disk::{Image, Limits};
+use crate::disk::{Digest, Image, Limits};
 use crate::fault::FaultKind;
 use crate::profile::Profile;
 use crate::scenario::{Action, Blow, Death, During, Restart, Scenario, Step, Stop};
 use merkql::broker::Broker;
 use merkql_jepsen::history::{Action as Told, Damage, Datum, FaultClass, Key};
+use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +46,8 @@ pub(super) struct Nemesis<'s> {
     pub(super) tamper: Arc<Tamper>,
     pub(super) run: Run,
     pub(super) ended: bool,
+    /// So many operations of the history, and what they come to as a number.
+    seen: (usize, Digest),
 }
 
 impl<'s> Nemesis<'s> {
@@ -65,6 +68,7 @@ impl<'s> Nemesis<'s> {
             tamper: Arc::new(Tamper::new(manner.canary.and_then(Canary::in_clients))),
             run: Run::default(),
             ended: false,
+            seen: (0, Digest::new()),
         }
     }
 
@@ -263,7 +267,20 @@ impl<'s> Nemesis<'s> {
                 Some(survivors)
             }
         };
-        self.run.crashes.push(Crash { id, unsynced, survivors });
+        let state = self.state();
+        self.run.crashes.push(Crash { id, unsynced, survivors, state });
+    }
+
+    /// What can make it differ what comes now, as a number.
+    fn state(&mut self) -> u64 {
+        let (position, digest) = &mut self.seen;
+        *position = self.stage.recorder.add_to(digest, *position);
+        let mut state = *digest;
+        state.number(self.stage.disk.likeness());
+        let steps = self.stage.stretches.iter().rev();
+        let step = steps.map(|(during, _)| during).find(|of| matches!(of, During::Step(_)));
+        step.hash(&mut state);
+        state.value()
     }
 
     pub(super) async fn restart(&mut self, id: u32, restart: &Restart) {

@@ -1,7 +1,7 @@
 //! What came of a run.
 
 use crate::disk::{IoEvent, Survivors, Unsynced};
-use crate::fault::{Counts, FaultKind};
+use crate::fault::{Counts, FaultId, FaultKind};
 use crate::scenario::{During, Outcome};
 use merkql_jepsen::history::History;
 use merkql_jepsen::{Verdict, check};
@@ -16,6 +16,10 @@ pub struct Crash {
     pub unsynced: Unsynced,
     /// What was kept; `None` if the process was killed.
     pub survivors: Option<Survivors>,
+    /// A number that follows from what the disk is after it, what clients have
+    /// seen before it, and which step that was: all that can make what comes then
+    /// differ, but for random numbers and strikes.
+    pub state: u64,
 }
 
 /// A run, before it is judged.
@@ -48,6 +52,8 @@ pub struct Run {
     pub detected: bool,
     /// The strikes that have struck.
     pub struck: BTreeSet<u32>,
+    /// What the disk calls the faults that strikes armed ([`IoEvent::fault`]).
+    pub armed: BTreeMap<u32, FaultId>,
     /// The operations on files, if they were to be kept.
     pub events: Vec<IoEvent>,
     /// From which of them on each stretch goes.

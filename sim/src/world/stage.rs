@@ -38,7 +38,7 @@ pub(crate) struct Stage<'s> {
     pub(crate) stretches: Vec<(During, u64)>,
     /// Where they begin in the history.
     pub(crate) stretch_lines: Vec<usize>,
-    armed: Vec<(u32, FaultId)>,
+    pub(crate) armed: Vec<(u32, FaultId)>,
     /// Strikes that were crashes, and came.
     crashed: BTreeSet<u32>,
     events: Vec<IoEvent>,
@@ -184,10 +184,8 @@ impl<'s> Stage<'s> {
                 profile.draw(unsynced, &mut stream(*seed, "survivors"))
             }
             Keeps::These(parts) => {
-                let disk = self.disk.clone();
                 let (events, stretches) = self.events();
-                let addresses = Addresses::new(events, stretches);
-                addresses.survivors(parts, |path| disk.inode_of(path))
+                Addresses::new(events, stretches).survivors(parts, unsynced)
             }
         }
     }
