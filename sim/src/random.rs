@@ -23,16 +23,16 @@ pub fn stream(seed: u64, concern: &str) -> Stream {
 /// Bytes that look random and are a function of `seed` alone (`SplitMix64`), so
 /// that garbage can be named by a number in a survivor list.
 pub fn garbage(seed: u64, len: usize) -> Vec<u8> {
-    garbage_bytes(seed).take(len).collect()
+    garbage_words(seed).flatten().take(len).collect()
 }
 
-/// The same without an end.
-pub(crate) fn garbage_bytes(seed: u64) -> impl Iterator<Item = u8> + use<> {
+/// The same eight bytes at a time, without an end.
+pub(crate) fn garbage_words(seed: u64) -> impl Iterator<Item = [u8; 8]> + use<> {
     let words = (1..).map(move |index: u64| {
         let mut word = seed.wrapping_add(index.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         word ^ (word >> 31)
     });
-    words.flat_map(u64::to_le_bytes)
+    words.map(u64::to_le_bytes)
 }

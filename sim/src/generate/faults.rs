@@ -248,7 +248,7 @@ pub(super) fn draw(plan: &mut Plan, steps: &mut Vec<Step>) -> Vec<Strike> {
     let mut maker = Maker { plan, random, strikes: Vec::new(), steps: ids, creations };
     let mut own: Vec<(usize, Action)> = Vec::new();
     // Crashes, most of them at an operation.
-    for _ in 0..maker.random.random_range(3..7) {
+    for _ in 0..maker.random.random_range(2..5) {
         let during = maker.some_step();
         let id = maker.crash(during, 12);
         maker.crash_in_recovery(id);

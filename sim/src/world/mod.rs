@@ -21,7 +21,6 @@ mod tails;
 mod tasks;
 
 pub(crate) use addresses::Addresses;
-pub(crate) use paths::role;
 #[cfg(unix)]
 pub(crate) use tasks::panicked;
 
