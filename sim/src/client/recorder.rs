@@ -117,9 +117,9 @@ impl Recorder {
         self.state().history.len()
     }
 
-    /// The operations so far.
-    pub(crate) fn operations(&self) -> Vec<Operation> {
-        self.state().history.operations().to_vec()
+    /// Looks at the operations so far; nobody can add to them meanwhile.
+    pub(crate) fn look<T>(&self, at: impl FnOnce(&[Operation]) -> T) -> T {
+        at(self.state().history.operations())
     }
 
     /// The history so far.

@@ -194,7 +194,7 @@ impl Search {
         let crash = run.crashes.iter().find(|crash| crash.id == id);
         if let (Some(seen), Some(crash)) = (&self.seen, crash) {
             let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-            if !seen.insert(crash.state) {
+            if crash.state.is_some_and(|state| !seen.insert(state)) {
                 report.alike += 1;
                 return;
             }

@@ -78,7 +78,7 @@ fn settings(plan: &Plan) -> Settings {
         index_interval_bytes: pick(&[32, 64, 64, 1024]),
         journal_initial_bytes,
         journal_max_bytes: journal_initial_bytes * pick(&[1, 2, 4]),
-        max_open_files: usize::try_from(pick(&[4, 8, 8, 64])).unwrap_or(8),
+        max_open_files: usize::try_from(pick(&[4, 8, 64, 64])).unwrap_or(8),
         max_poll_bytes: pick(&[200, 1 << 20, 1 << 20, 1 << 20]),
         reader_every: pick(&[0, 5, 20, 50]),
         retention_records: pick(&[0, 0, 0, 5, 20]),

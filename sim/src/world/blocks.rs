@@ -104,13 +104,30 @@ impl Block<'_> {
 
 /// The checksum of the log's files: CRC-32C from 0 on.
 fn crc32c<'b>(bytes: impl Iterator<Item = &'b u8>) -> u32 {
-    const POLYNOMIAL: u32 = 0x82F6_3B78;
     !bytes.fold(0, |crc: u32, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            if crc & 1 == 1 { crc >> 1 ^ POLYNOMIAL } else { crc >> 1 }
-        })
+        let [low, ..] = crc.to_le_bytes();
+        let entry = CRC_OF_BYTE.get(usize::from(low ^ byte)).copied().unwrap_or_default();
+        crc >> 8 ^ entry
     })
 }
+
+/// What each byte does to a checksum.
+const CRC_OF_BYTE: [u32; 256] = {
+    const POLYNOMIAL: u32 = 0x82F6_3B78;
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut crc = byte as u32;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = if crc & 1 == 1 { crc >> 1 ^ POLYNOMIAL } else { crc >> 1 };
+            bit += 1;
+        }
+        table[byte] = crc;
+        byte += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {

@@ -267,7 +267,7 @@ impl<'s> Nemesis<'s> {
                 Some(survivors)
             }
         };
-        let state = self.state();
+        let state = self.stage.keeps_events.then(|| self.state());
         self.run.crashes.push(Crash { id, unsynced, survivors, state });
     }
 

@@ -9,7 +9,8 @@ use crate::client::errors::{datum_of, name_of};
 use merkql::Error;
 use merkql::broker::{Broker, BrokerRef};
 use merkql_jepsen::history::{
-    Action as Told, Attachments, Datum, Declarations, Detected, FinalPolls, Kind, Process as Who,
+    Action as Told, Attachments, Datum, Declarations, Detected, FinalPolls, Kind, Operation,
+    Process as Who,
 };
 use std::mem::take;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -66,10 +67,12 @@ impl Nemesis<'_> {
         // A death in the opening before may have changed what the files say.
         self.tails.clear();
         if self.is_journal_suspect {
-            let operations = self.stage.recorder.operations();
             let after = tails::contents(&self.stage.disk);
             let topics = self.stage.memory.topics();
-            self.tails = tails::tails(&operations, &topics, &self.contents, &after);
+            let tails = |operations: &[Operation]| {
+                tails::tails(operations, &topics, &self.contents, &after)
+            };
+            self.tails = self.stage.recorder.look(tails);
         }
     }
 

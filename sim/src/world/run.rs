@@ -18,8 +18,9 @@ pub struct Crash {
     pub survivors: Option<Survivors>,
     /// A number that follows from what the disk is after it, what clients have
     /// seen before it, and which step that was: all that can make what comes then
-    /// differ, but for random numbers and strikes.
-    pub state: u64,
+    /// differ, but for random numbers and strikes. Only where operations on files
+    /// are kept.
+    pub state: Option<u64>,
 }
 
 /// A run, before it is judged.

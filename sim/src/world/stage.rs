@@ -38,6 +38,8 @@ pub(crate) struct Stage<'s> {
     pub(crate) stretches: Vec<(During, u64)>,
     /// Where they begin in the history.
     pub(crate) stretch_lines: Vec<usize>,
+    /// Every operation on files is kept.
+    pub(crate) keeps_events: bool,
     pub(crate) armed: Vec<(u32, FaultId)>,
     /// Strikes that were crashes, and came.
     crashed: BTreeSet<u32>,
@@ -65,7 +67,8 @@ impl<'s> Stage<'s> {
                 },
                 _ => false,
             });
-        if manner.keeps_events || listed {
+        let keeps_events = manner.keeps_events || listed;
+        if keeps_events {
             disk.record_trace();
         }
         let planted = manner.canary.and_then(Canary::in_core);
@@ -79,6 +82,7 @@ impl<'s> Stage<'s> {
             memory: Arc::default(),
             stretches: Vec::new(),
             stretch_lines: Vec::new(),
+            keeps_events,
             armed: Vec::new(),
             crashed: BTreeSet::new(),
             events: Vec::new(),
