@@ -115,15 +115,15 @@ fn crc32c<'b>(bytes: impl Iterator<Item = &'b u8>) -> u32 {
 const CRC_OF_BYTE: [u32; 256] = {
     const POLYNOMIAL: u32 = 0x82F6_3B78;
     let mut table = [0; 256];
-    let mut byte = 0;
+    let mut byte: u32 = 0;
     while byte < 256 {
-        let mut crc = byte as u32;
+        let mut crc = byte;
         let mut bit = 0;
         while bit < 8 {
             crc = if crc & 1 == 1 { crc >> 1 ^ POLYNOMIAL } else { crc >> 1 };
             bit += 1;
         }
-        table[byte] = crc;
+        table[byte as usize] = crc;
         byte += 1;
     }
     table
