@@ -87,14 +87,18 @@ fn the_status_of_a_replay_says_whether_its_seed_has_an_anomaly() {
 
 #[test]
 fn a_trace_tells_as_much_as_it_is_asked_for() {
-    let told = |detail: &[&str]| {
-        let output = merkql_sim(&[&["replay", "3", "--ops", "20"], detail].concat());
+    let tell = |seed: &str, detail: &[&str]| {
+        let output = merkql_sim(&[&["replay", seed, "--ops", "20"], detail].concat());
         text(&output.stdout)
     };
+    // One that dies on the way and comes to its end.
+    let seeds: Vec<String> = (0..30).map(|seed: u32| seed.to_string()).collect();
+    let is_whole = |told: &str| told.contains(" !! crash ") && told.contains("-- the end");
+    let seed = seeds.iter().find(|seed| is_whole(&tell(seed, &[]))).unwrap();
+    let told = |detail: &[&str]| tell(seed, detail);
     let (steps, ops) = (told(&[]), told(&["--trace", "ops"]));
     let (io, all) = (told(&["--trace", "io"]), told(&["--trace", "all"]));
-    assert!(steps.contains("-- step 1, ") && steps.contains("-- the end"), "{steps}");
-    assert!(steps.contains(" !! crash "), "{steps}");
+    assert!(steps.contains("-- step 1, "), "{steps}");
     assert!(!steps.contains(" invoke send ") && ops.contains(" invoke send "), "{ops}");
     assert!(!ops.contains("WriteAt /") && io.contains("WriteAt /"), "{io}");
     assert!(!io.contains("ReadAt /") && all.contains("ReadAt /"), "{all}");

@@ -43,7 +43,7 @@ pub(crate) struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  merkql-sim exhaust scenarios/topic-creation-killed.toml
+  merkql-sim exhaust scenarios/short-commit.toml
   merkql-sim exhaust short.toml --profile ext4 --depth 2 --survivors 200
   merkql-sim exhaust short.toml -o failed.toml && merkql-sim shrink failed.toml
 

@@ -50,6 +50,17 @@ impl Output {
         self.line("");
     }
 
+    /// Sees to it before long work that its result can be written. Fails with a message.
+    pub(crate) fn probe(&self) -> Result<(), String> {
+        match self.json.as_deref() {
+            None | Some("-") => Ok(()),
+            Some(target) => {
+                let opened = File::options().append(true).create(true).open(target);
+                opened.map(drop).map_err(|error| format!("cannot write {target}: {error}"))
+            }
+        }
+    }
+
     /// Writes the result for programs, if it was asked for. Fails with a message.
     pub(crate) fn write_json(&self, result: &impl Serialize) -> Result<(), String> {
         let Some(target) = &self.json else { return Ok(()) };

@@ -78,6 +78,9 @@ pub(crate) fn run(args: &Args) -> Status {
         Ok(campaign) => campaign,
         Err(message) => return usage(&message),
     };
+    if let Err(message) = args.output.probe() {
+        return usage(&message);
+    }
     let mut progress = Progress::new(&campaign);
     let report = campaign.run(|report| progress.show(report));
     progress.bar.finish_and_clear();

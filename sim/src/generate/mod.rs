@@ -80,7 +80,7 @@ fn settings(plan: &Plan) -> Settings {
         journal_max_bytes: journal_initial_bytes * pick(&[1, 2, 4]),
         max_open_files: usize::try_from(pick(&[4, 8, 64, 64])).unwrap_or(8),
         max_poll_bytes: pick(&[200, 1 << 20, 1 << 20, 1 << 20]),
-        reader_every: pick(&[0, 5, 20, 50]),
+        reader_every: pick(&[0, 3, 7, 30]),
         retention_records: pick(&[0, 0, 0, 5, 20]),
         // What was lost of the journal can be told only where values stand as they are.
         lz4: pick(&[0, 1]) == 1 && !plan.has_class_d,

@@ -34,6 +34,7 @@ pub fn verify(scenario: &Scenario, run: &Run) -> Report {
         anomalies_differ(scenario, &verdict),
         not_met(scenario, run),
         idle_strikes(scenario, run),
+        idle_harm(run),
         rows_not_met(scenario, run),
     ];
     Report {
@@ -70,6 +71,14 @@ fn not_met(scenario: &Scenario, run: &Run) -> Vec<String> {
     let marks = scenario.expect.marks.iter();
     let marks = marks.filter(|name| !run.marks.contains_key(name.as_str()));
     errors.chain(marks.map(|name| format!("the mark {name} was not reached"))).collect()
+}
+
+fn idle_harm(run: &Run) -> Vec<String> {
+    let count = run.idle_harm;
+    (count > 0)
+        .then(|| format!("{count} times harm found no file to be done to"))
+        .into_iter()
+        .collect()
 }
 
 fn idle_strikes(scenario: &Scenario, run: &Run) -> Vec<String> {

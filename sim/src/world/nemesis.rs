@@ -330,6 +330,7 @@ impl<'s> Nemesis<'s> {
             }
             let image = self.image.as_ref().map(|(image, _)| image);
             let Some(done) = do_harm(&self.stage.disk, image, at, self.damages + 1, slots) else {
+                self.run.idle_harm += 1;
                 continue;
             };
             let suspect = done.note.class == FaultClass::Detected

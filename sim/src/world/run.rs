@@ -51,6 +51,8 @@ pub struct Run {
     pub refused: bool,
     /// Damage was named.
     pub detected: bool,
+    /// Harm that was to be done and found no file to be done to.
+    pub idle_harm: u64,
     /// The strikes that have struck.
     pub struck: BTreeSet<u32>,
     /// What the disk calls the faults that strikes armed ([`IoEvent::fault`]).
