@@ -5,6 +5,9 @@
 //!
 //! A crash is a copy of the directory, made while the log is open.
 
+mod ops;
+mod partition;
+#[path = "../support_crash/mod.rs"]
 mod support_crash;
 
 use merkql::Error;
@@ -12,11 +15,12 @@ use merkql::broker::{Broker, BrokerConfig, BrokerRef};
 use merkql::compression::Compression;
 use merkql::consumer::{Consumer, ConsumerConfig, OffsetReset};
 use merkql::env::{FileSystem, Probe};
-use merkql::hash::{Hash, leaf_hash};
 use merkql::partition::Partition;
 use merkql::record::{ProducerRecord, Record};
 use merkql::topic::RetentionConfig;
-use merkql::tree::{CompactRange, MerkleTree};
+use merkql::tree::MerkleTree;
+use ops::{Op, ops};
+use partition::PartitionModel;
 use proptest::prelude::*;
 use proptest::test_runner::{FileFailurePersistence, TestRunner};
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,123 +43,7 @@ const MEMBERS_MAX: usize = 3;
 /// Without `PROPTEST_CASES`.
 const CASES: u32 = 64;
 
-#[derive(Debug, Clone)]
-enum Op {
-    /// A batch; each number chooses a topic.
-    Send(Vec<usize>),
-    /// Two sends that are pending at once.
-    Enqueue(Vec<usize>, Vec<usize>),
-    Numbered {
-        producer: u64,
-        back: u64,
-        topics: Vec<usize>,
-    },
-    TooEarly {
-        producer: u64,
-    },
-    Read {
-        partition: usize,
-        offset: u64,
-    },
-    ReadRange {
-        partition: usize,
-        from: u64,
-        to: u64,
-    },
-    Join,
-    Leave {
-        member: usize,
-    },
-    Poll {
-        member: usize,
-    },
-    Seek {
-        member: usize,
-        partition: usize,
-        offset: u64,
-    },
-    Commit {
-        member: usize,
-    },
-    Maintain,
-    Reopen {
-        lz4: bool,
-    },
-    Crash {
-        lz4: bool,
-    },
-}
-
-fn ops() -> impl Strategy<Value = Vec<Op>> {
-    let topics = || prop::collection::vec(0..TOPICS.len(), 1..7);
-    let (member, partition) = (0..MEMBERS_MAX, 0..4_usize);
-    let op = prop_oneof![
-        8 => topics().prop_map(Op::Send),
-        1 => prop::collection::vec(0..TOPICS.len(), 20..60).prop_map(Op::Send),
-        // More than a journal file holds.
-        1 => prop::collection::vec(0..TOPICS.len(), 180..220).prop_map(Op::Send),
-        2 => (topics(), topics()).prop_map(|(first, second)| Op::Enqueue(first, second)),
-        4 => (0..PRODUCERS, prop_oneof![3 => Just(0), 2 => 0..11_u64], topics())
-            .prop_map(|(producer, back, topics)| Op::Numbered { producer, back, topics }),
-        1 => (0..PRODUCERS).prop_map(|producer| Op::TooEarly { producer }),
-        2 => (partition.clone(), 0..60_u64)
-            .prop_map(|(partition, offset)| Op::Read { partition, offset }),
-        2 => (partition.clone(), 0..60_u64, 0..60_u64)
-            .prop_map(|(partition, from, to)| Op::ReadRange { partition, from, to }),
-        2 => Just(Op::Join),
-        1 => member.clone().prop_map(|member| Op::Leave { member }),
-        5 => member.clone().prop_map(|member| Op::Poll { member }),
-        1 => (member.clone(), partition, 0..60_u64)
-            .prop_map(|(member, partition, offset)| Op::Seek { member, partition, offset }),
-        3 => member.prop_map(|member| Op::Commit { member }),
-        1 => Just(Op::Maintain),
-        1 => any::<bool>().prop_map(|lz4| Op::Reopen { lz4 }),
-        2 => any::<bool>().prop_map(|lz4| Op::Crash { lz4 }),
-    ];
-    prop::collection::vec(op, 1..60)
-}
-
 type Id = (&'static str, u32);
-
-/// A partition as it must be.
-#[derive(Default)]
-struct PartitionModel {
-    retained: Option<u64>,
-    start: u64,
-    records: Vec<Record>,
-    range: CompactRange,
-    /// The root at each size from 1 on.
-    roots: Vec<Hash>,
-}
-
-impl PartitionModel {
-    fn append(&mut self, record: &Record) {
-        assert_eq!(record.offset, self.records.len() as u64, "offsets are dense");
-        self.records.push(record.clone());
-        self.range.push(leaf_hash(&record.hash()), &mut |_| {});
-        self.roots.push(self.range.root());
-    }
-
-    fn retain(&mut self) {
-        let kept = self.retained.unwrap_or(u64::MAX);
-        self.start = self.start.max((self.records.len() as u64).saturating_sub(kept));
-    }
-
-    fn end(&self) -> u64 {
-        self.records.len() as u64
-    }
-
-    fn slice(&self, from: u64, to: u64) -> &[Record] {
-        let to = to.min(self.end());
-        let from = from.max(self.start).min(to);
-        &self.records[usize::try_from(from).unwrap()..usize::try_from(to).unwrap()]
-    }
-
-    /// The first offset that a reader gets who goes on at `position`.
-    fn clamp(&self, position: u64) -> u64 {
-        position.max(self.start)
-    }
-}
 
 struct Member {
     consumer: Consumer,
@@ -560,7 +448,7 @@ fn run(ops: &[Op], met: &Arc<Marks>) {
 }
 
 fn cases() -> ProptestConfig {
-    let failures = FileFailurePersistence::Direct("tests/model.proptest-regressions");
+    let failures = FileFailurePersistence::Direct("tests/model/main.proptest-regressions");
     let mut config = ProptestConfig {
         max_shrink_iters: 4_000,
         failure_persistence: Some(Box::new(failures)),
