@@ -3,6 +3,7 @@
 use super::Bench;
 use super::errors::{datum_of as datum_of_error, detected, name_of};
 use super::names::{datum_of, key_of};
+use crate::disk::UNREADABLE;
 use merkql::broker::Broker;
 use merkql::consumer::{Consumer, ConsumerConfig, OffsetReset};
 use merkql::record::Record;
@@ -150,7 +151,7 @@ impl Bench {
     /// Writes down what an error says is damaged; returns whether it says so.
     pub(crate) fn note_damage(&self, error: &Error) -> bool {
         let is_damage = error.is_corruption()
-            || matches!(error, Error::Io { .. }) && self.memory.state().is_unreadable;
+            || matches!(error, Error::Io { source, .. } if source.to_string() == UNREADABLE);
         match detected(error).filter(|_| is_damage) {
             Some(detected) => {
                 self.recorder.note("detector", Action::Detected(Box::new(detected)));

@@ -11,6 +11,9 @@ use merkql::env::{Access, File, Lock};
 use std::fmt;
 use std::io::{self, ErrorKind};
 
+/// What a read says that meets a sector which cannot be read (D1).
+pub(crate) const UNREADABLE: &str = "simulated unreadable sector";
+
 pub(crate) struct SimFile {
     pub(crate) process: SimProcess,
     pub(crate) inode: InodeId,
@@ -84,7 +87,7 @@ impl File for SimFile {
             state.meet_faults(self.inode, &range);
             let file = state.file(self.inode)?;
             if file.is_unreadable(&range) {
-                return Err(io::Error::other("simulated unreadable sector"));
+                return Err(io::Error::other(UNREADABLE));
             }
             let count = file.read(buf, position);
             if let (Some((id, Fault::ReadWrongOnce { bit })), true) = (&go.fault, count > 0) {
