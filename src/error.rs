@@ -297,6 +297,11 @@ impl Error {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 
+    /// Whether the disk refused to read.
+    pub(crate) fn is_failed_read(&self) -> bool {
+        matches!(self, Self::Io { operation: "read", .. })
+    }
+
     /// Whether this is damage on disk, as opposed to a refusal or a wrong call.
     pub fn is_corruption(&self) -> bool {
         matches!(self, Self::Corrupt(_))

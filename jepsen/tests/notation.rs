@@ -1,32 +1,14 @@
 //! Reading and writing histories: both notations mean the same, nothing is lost between them, and errors say where they are.
 
+mod support;
+
 use merkql_jepsen::generate::{Options, clean};
 use merkql_jepsen::history::{
     Action, Datum, History, Key, Kind, MicroOp, Operation, Polled, Process,
 };
 use merkql_jepsen::notation::{Format, write_operation};
 use proptest::prelude::*;
-
-fn json(text: &str) -> History {
-    History::parse(text, Format::JsonLines).expect("a history in JSON lines")
-}
-
-fn edn(text: &str) -> History {
-    History::parse(text, Format::Edn).expect("a history in EDN")
-}
-
-fn written(history: &History, format: Format) -> String {
-    let mut out = Vec::new();
-    history.write(&mut out, format).expect("writing to memory");
-    String::from_utf8(out).expect("histories are text")
-}
-
-fn one(history: &History) -> &Operation {
-    match history.operations() {
-        [operation] => operation,
-        other => panic!("one operation, not {}", other.len()),
-    }
-}
+use support::{edn, json, one, written};
 
 #[test]
 fn a_transaction_as_jepsen_writes_it_is_read() {

@@ -1,28 +1,10 @@
 //! What can't be read: each refusal names the line, the column and what was expected, and what only looks wrong is read.
 
-use merkql_jepsen::history::{Action, History, Operation};
+mod support;
+
+use merkql_jepsen::history::{Action, History};
 use merkql_jepsen::notation::Format;
-
-fn json(text: &str) -> History {
-    History::parse(text, Format::JsonLines).expect("a history in JSON lines")
-}
-
-fn edn(text: &str) -> History {
-    History::parse(text, Format::Edn).expect("a history in EDN")
-}
-
-fn in_json(history: &History) -> String {
-    let mut out = Vec::new();
-    history.write(&mut out, Format::JsonLines).expect("writing to memory");
-    String::from_utf8(out).expect("histories are text")
-}
-
-fn one(history: &History) -> &Operation {
-    match history.operations() {
-        [operation] => operation,
-        other => panic!("one operation, not {}", other.len()),
-    }
-}
+use support::{edn, json, one, written};
 
 /// Each text with the line, the column and the expectation that its error names.
 #[test]
@@ -145,7 +127,7 @@ fn what_the_nemesis_does_under_a_known_name_may_have_any_value() {
                 panic!("{operation} is taken for {:?}", one(&history).action);
             };
             assert_eq!(&**found, function);
-            assert_eq!(json(&in_json(&history)), history, "{operation}");
+            assert_eq!(json(&written(&history, Format::JsonLines)), history, "{operation}");
         }
         let of_a_client = format!("{{:process 0 :type :info :f :{function} :value {value}}}");
         assert!(refused(&of_a_client, Format::Edn).starts_with("line 1, column "));

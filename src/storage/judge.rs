@@ -340,9 +340,8 @@ fn frame_at(
 /// from it, and replay or a reader will find out whether it is needed.
 fn read_readable(file: &Arc<PooledFile>, buf: &mut [u8], position: u64) -> Result<usize> {
     const SECTOR_BYTES: usize = 512;
-    let unreadable = |error: &Error| matches!(error, Error::Io { operation: "read", .. });
     match file.read_up_to(buf, position) {
-        Err(error) if unreadable(&error) => {}
+        Err(error) if error.is_failed_read() => {}
         read => return read,
     }
     let fresh = file.fresh_handle()?;

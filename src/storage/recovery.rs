@@ -28,7 +28,7 @@ use super::judge::{Findings, Length, decode_block};
 use super::store::{Store, Writer};
 use super::tables::TopicLog;
 use crate::env::EntryKind;
-use crate::error::{Error, IoContext, Result};
+use crate::error::{IoContext, Result};
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -214,11 +214,10 @@ impl Store {
             let partition = self.tables().partitions().find(|log| log.key == key).cloned();
             let Some(partition) = partition else { continue };
             // A sector that cannot be read is damage, too, and of this partition alone.
-            let is_local = |error: &Error| {
-                error.is_corruption() || matches!(error, Error::Io { operation: "read", .. })
-            };
             match partition.rebuild_hashes() {
-                Err(error) if !is_local(&error) => return Err(error),
+                Err(error) if !error.is_corruption() && !error.is_failed_read() => {
+                    return Err(error);
+                }
                 _ => writer.touched.insert(key, partition),
             };
         }

@@ -65,13 +65,18 @@ pub struct Campaign {
     pub replay: (String, String),
 }
 
+/// How many cores there are for jobs.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
 impl Default for Campaign {
     fn default() -> Self {
         Self {
             start: 0,
             seeds: Some(1000),
             shard: Shard { number: 1, of: 1 },
-            jobs: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            jobs: cores(),
             time: None,
             options: Options::default(),
             canary: None,

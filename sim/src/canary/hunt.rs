@@ -1,6 +1,7 @@
 //! How many seeds it takes until a planted bug is caught, and by whom.
 
 use super::Canary;
+use crate::campaign::silence::quietly;
 use crate::generate::scenario;
 use crate::scenario::Scenario;
 use crate::world::{Manner, execute};
@@ -99,7 +100,12 @@ fn anomalies(scenario: &Scenario, canary: Option<Canary>) -> (Vec<Name>, bool) {
             let asked = canary.is_some_and(|canary| run.canaries_asked.contains(canary.name()));
             (run.judge().names(), asked)
         };
-        scope.spawn(run).join()
+        // Planted bugs make the log panic now and then, which is no news.
+        scope.spawn(move || quietly(run)).join()
     });
-    judged.unwrap_or_else(|panic| resume_unwind(panic))
+    match judged {
+        Ok(Ok(judged)) => judged,
+        Ok(Err(panic)) => resume_unwind(Box::new(panic)),
+        Err(panic) => resume_unwind(panic),
+    }
 }

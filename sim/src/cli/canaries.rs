@@ -2,10 +2,10 @@
 
 use super::Status;
 use super::output::Output;
+use crate::campaign::cores;
 use crate::canary::{ALL, Canary, Caught, Place, SEEDS_MAX, find, hunt};
 use merkql_jepsen::Name;
 use serde::Serialize;
-use std::thread::available_parallelism;
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
@@ -83,16 +83,13 @@ fn failure(caught: &Caught) -> Option<String> {
 }
 
 pub(crate) fn run(args: &Args) -> Status {
-    let jobs = args.jobs.or_else(|| available_parallelism().ok().map(usize::from)).unwrap_or(1);
+    let jobs = args.jobs.unwrap_or_else(cores);
     let canaries = if args.only.is_empty() { ALL } else { args.only.as_slice() };
     let line = |cells: [&str; 5]| {
         let [name, place, expected, caught, seeds] = cells;
         args.output.line(format!("{name:<30} {place:<7} {expected:<33} {caught:<22} {seeds:>5}"));
     };
     line(["canary", "where", "expected by", "caught by", "seeds"]);
-    // Planted bugs make the log panic now and then, which is no news.
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
     let mut hunted = Vec::new();
     for canary in canaries {
         let caught = hunt(*canary, args.seeds, jobs);
@@ -105,7 +102,6 @@ pub(crate) fn run(args: &Args) -> Status {
         ]);
         hunted.push(caught);
     }
-    std::panic::set_hook(hook);
     let failures: Vec<String> = hunted.iter().filter_map(failure).collect();
     let count = hunted.len();
     args.output.line(format!("{} of {count} canaries caught as expected", count - failures.len()));

@@ -54,12 +54,11 @@ pub(crate) fn run(args: &Args) -> Status {
         Ok(scenario) => scenario,
         Err(message) => return usage(&message),
     };
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let limits = Limits {
         survivors: args.survivors,
         nested: args.nested,
         depth: args.depth,
-        jobs: args.jobs.unwrap_or(cores).max(1),
+        jobs: args.jobs.unwrap_or_else(crate::campaign::cores).max(1),
         from: args.from.map(crate::scenario::During::Step),
     };
     let profile = args.profile.unwrap_or(scenario.settings.profile);

@@ -1,9 +1,8 @@
 //! Members of groups: subscribe, poll, commit, seek, leave.
 
 use super::Bench;
-use super::errors::{datum_of as datum_of_error, detected, name_of};
+use super::errors::{Damaged, damaged, datum_of as datum_of_error, name_of};
 use super::names::{datum_of, key_of};
-use crate::disk::UNREADABLE;
 use merkql::broker::Broker;
 use merkql::consumer::{Consumer, ConsumerConfig, OffsetReset};
 use merkql::record::Record;
@@ -140,53 +139,53 @@ impl Bench {
                 let action = Action::Poll(vec![MicroOp::poll()]);
                 let datum = datum_of_error(&error);
                 self.recorder.not_ok(&member.process, Kind::Fail, action, datum);
-                if self.note_damage(&error) {
-                    self.pass_over(member, &error);
+                if let Some(damaged) = self.note_damage(&error) {
+                    // What is no longer owned is another's to pass.
+                    self.pass_over(&member.process, &mut member.consumer, &damaged)
+                        .unwrap_or_default();
                 }
                 Err(error)
             }
         }
     }
 
-    /// Writes down what an error says is damaged; returns whether it says so.
-    pub(crate) fn note_damage(&self, error: &Error) -> bool {
-        let is_damage = error.is_corruption()
-            || matches!(error, Error::Io { source, .. } if source.to_string() == UNREADABLE);
-        match detected(error).filter(|_| is_damage) {
-            Some(detected) => {
-                self.recorder.note("detector", Action::Detected(Box::new(detected)));
-                true
-            }
-            None => false,
-        }
+    /// Writes down what an error says is damaged, and returns it.
+    pub(crate) fn note_damage(&self, error: &Error) -> Option<Damaged> {
+        let damaged = damaged(error)?;
+        self.recorder.note("detector", Action::Detected(Box::new(damaged.detected())));
+        Some(damaged)
     }
 
-    /// Moves past a damaged record.
-    fn pass_over(&self, member: &mut Member, error: &Error) {
-        let place = match error {
-            Error::Corrupt(corruption) => corruption.topic.clone().zip(corruption.partition),
-            Error::Io { path, .. } => super::errors::place_of_path(path),
-            _ => None,
-        };
-        let Some((topic, partition)) = place else { return };
-        let Ok(position) = member.consumer.position(&topic, partition) else { return };
-        let named = match error {
-            Error::Corrupt(corruption) => corruption.offset,
-            _ => None,
-        };
-        self.seek(member, &topic, partition, named.unwrap_or(position).max(position) + 1);
+    /// Moves past what is damaged.
+    pub(crate) fn pass_over(
+        &self,
+        process: &Process,
+        consumer: &mut Consumer,
+        damaged: &Damaged,
+    ) -> Result<()> {
+        let Damaged { topic, partition, .. } = damaged;
+        let position = consumer.position(topic, *partition)?;
+        self.seek(process, consumer, (topic, *partition), damaged.behind(position))
     }
 
-    fn seek(&self, member: &mut Member, topic: &str, partition: u32, to: u64) {
+    fn seek(
+        &self,
+        process: &Process,
+        consumer: &mut Consumer,
+        (topic, partition): (&str, u32),
+        to: u64,
+    ) -> Result<()> {
         let action = Action::Seek(vec![(key_of(topic, partition), to)]);
-        self.recorder.invoke(&member.process, action.clone());
-        match member.consumer.seek(topic, partition, to) {
-            Ok(()) => self.recorder.ok(&member.process, action, Attachments::default()),
+        self.recorder.invoke(process, action.clone());
+        let sought = consumer.seek(topic, partition, to);
+        match &sought {
+            Ok(()) => self.recorder.ok(process, action, Attachments::default()),
             Err(error) => {
-                self.recorder.met(name_of(&error));
-                self.recorder.not_ok(&member.process, Kind::Fail, action, datum_of_error(&error));
+                self.recorder.met(name_of(error));
+                self.recorder.not_ok(process, Kind::Fail, action, datum_of_error(error));
             }
         }
+        sought
     }
 
     /// Moves the position of the first partition that is owned back.
@@ -195,7 +194,10 @@ impl Bench {
             return;
         };
         let Ok(position) = member.consumer.position(&topic, partition) else { return };
-        self.seek(member, &topic, partition, position.saturating_sub(records));
+        let to = position.saturating_sub(records);
+        // A seek that fails is written down, and changes nothing.
+        self.seek(&member.process, &mut member.consumer, (&topic, partition), to)
+            .unwrap_or_default();
     }
 
     /// Commits the positions, and reads them back.

@@ -1,8 +1,9 @@
 //! What the log's errors mean to a client, and how they stand in a history.
 
 use super::names::key_of;
+use crate::disk::UNREADABLE;
 use merkql::Error;
-use merkql_jepsen::history::{Datum, Detected, Key, Kind, Span};
+use merkql_jepsen::history::{Datum, Detected, Kind, Span};
 use std::path::Path;
 
 /// The word for an error.
@@ -47,18 +48,48 @@ pub(crate) fn kind_of(error: &Error) -> Kind {
     }
 }
 
-/// What an error says is damaged, if it names a partition.
-pub(crate) fn detected(error: &Error) -> Option<Detected> {
-    let (key, span) = match error {
-        Error::Corrupt(corruption) => {
-            let key = key_of(corruption.topic.as_ref()?, corruption.partition?);
-            (key, corruption.offset.map(Span::one))
+/// What an error says is damaged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Damaged {
+    pub(crate) topic: String,
+    pub(crate) partition: u32,
+    /// The record, if it says which.
+    offset: Option<u64>,
+}
+
+impl Damaged {
+    /// What a history has of it.
+    pub(crate) fn detected(&self) -> Detected {
+        let span = self.offset.map(Span::one);
+        let spans = vec![(key_of(&self.topic, self.partition), span.into_iter().collect())];
+        Detected { damage: None, spans, rest: Vec::new() }
+    }
+
+    /// Where a reader goes on who stands at `position`.
+    pub(crate) fn behind(&self, position: u64) -> u64 {
+        self.offset.unwrap_or(position).max(position) + 1
+    }
+}
+
+/// Whether an I/O error comes from a sector that cannot be read. Others pass.
+pub(crate) fn is_unreadable(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.to_string() == UNREADABLE)
+}
+
+/// What an error says is damaged, if it says so and names a partition.
+pub(crate) fn damaged(error: &Error) -> Option<Damaged> {
+    match error {
+        Error::Corrupt(corruption) => Some(Damaged {
+            topic: corruption.topic.clone()?,
+            partition: corruption.partition?,
+            offset: corruption.offset,
+        }),
+        Error::Io { path, .. } if is_unreadable(error) => {
+            let (topic, partition) = place_of_path(path)?;
+            Some(Damaged { topic, partition, offset: None })
         }
-        Error::Io { path, .. } => (key_of_path(path)?, None),
-        _ => return None,
-    };
-    let spans = vec![(key, span.into_iter().collect())];
-    Some(Detected { damage: None, spans, rest: Vec::new() })
+        _ => None,
+    }
 }
 
 /// The partition that a file belongs to: `…/topics/<topic>.<life>/<partition>/<file>`.
@@ -68,11 +99,6 @@ pub(crate) fn place_of_path(path: &Path) -> Option<(String, u32)> {
     let (topic, _) = names.get(at + 1)?.rsplit_once('.')?;
     let partition = names.get(at + 2)?.parse().ok()?;
     Some((topic.to_owned(), partition))
-}
-
-/// The key of that partition.
-pub(crate) fn key_of_path(path: &Path) -> Option<Key> {
-    place_of_path(path).map(|(topic, partition)| key_of(&topic, partition))
 }
 
 /// The error of a call whose answer nobody waited for.

@@ -48,8 +48,6 @@ pub(crate) struct State {
     pub(crate) heads: BTreeMap<(String, u32), Vec<TreeHead>>,
     /// Up to where retention was written down to reach.
     retained: BTreeMap<(String, u32), u64>,
-    /// Some sectors of the disk cannot be read, so an I/O error can mean damage.
-    pub(crate) is_unreadable: bool,
     /// The log may have lost what it knew last, and could not tell.
     pub(crate) is_tail_lost: bool,
     /// Sends that were repeated because nobody knew what had become of them.
@@ -74,16 +72,21 @@ impl Memory {
         existing.map(|(name, topic)| (name.clone(), topic.partitions)).collect()
     }
 
+    /// The partitions that exist.
+    pub(crate) fn places(&self) -> Vec<(String, u32)> {
+        let topics = self.topics().into_iter();
+        topics.flat_map(|(name, n)| (0..n).map(move |number| (name.clone(), number))).collect()
+    }
+
     /// The keys of all partitions that exist.
     pub(crate) fn keys(&self) -> Vec<Key> {
-        let topics = self.topics().into_iter();
-        topics.flat_map(|(name, n)| (0..n).map(move |number| key_of(&name, number))).collect()
+        self.places().iter().map(|(topic, number)| key_of(topic, *number)).collect()
     }
 
     /// The keys of these topics' partitions, as far as they exist.
     pub(crate) fn keys_of(&self, topics: &[String]) -> Vec<Key> {
-        let existing = self.topics().into_iter().filter(|(name, _)| topics.contains(name));
-        existing.flat_map(|(name, n)| (0..n).map(move |number| key_of(&name, number))).collect()
+        let places = self.places().into_iter().filter(|(topic, _)| topics.contains(topic));
+        places.map(|(topic, number)| key_of(&topic, number)).collect()
     }
 
     /// Writes down how far retention reaches, given that a partition ends at

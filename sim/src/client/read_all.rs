@@ -2,12 +2,12 @@
 
 use super::Bench;
 use super::consume::{group_config, polled};
-use super::errors::{datum_of as datum_of_error, name_of, place_of_path};
+use super::errors::{datum_of as datum_of_error, name_of};
 use super::names::key_of;
+use merkql::Result;
 use merkql::broker::Broker;
 use merkql::consumer::Consumer;
 use merkql::record::Record;
-use merkql::{Error, Result};
 use merkql_jepsen::history::{Action, Attachments, FinalPolls, Kind, MicroOp, Process};
 use std::time::Duration;
 
@@ -24,10 +24,7 @@ impl Bench {
             return Ok(());
         }
         let process = self.recorder.new_process();
-        let places: Vec<(String, u32)> = topics
-            .iter()
-            .flat_map(|(name, n)| (0..*n).map(move |number| (name.clone(), number)))
-            .collect();
+        let places = self.memory.places();
         let keys: Vec<_> = places.iter().map(|(topic, number)| key_of(topic, *number)).collect();
         let number = {
             let mut state = self.memory.state();
@@ -82,7 +79,8 @@ impl Bench {
                     self.recorder.met(name_of(&error));
                     let action = Action::Poll(vec![MicroOp::poll()]);
                     self.recorder.not_ok(process, Kind::Fail, action, datum_of_error(&error));
-                    if self.note_damage(&error) && self.skip(process, consumer, &error)? {
+                    if let Some(damaged) = self.note_damage(&error) {
+                        self.pass_over(process, consumer, &damaged)?;
                         continue;
                     }
                     attempts += 1;
@@ -94,35 +92,11 @@ impl Bench {
         }
     }
 
-    /// Moves past what an error names; returns whether it names something that
-    /// can be passed.
-    fn skip(&self, process: &Process, consumer: &mut Consumer, error: &Error) -> Result<bool> {
-        let (place, named) = match error {
-            Error::Corrupt(corruption) => {
-                (corruption.topic.clone().zip(corruption.partition), corruption.offset)
-            }
-            Error::Io { path, .. } => (place_of_path(path), None),
-            _ => (None, None),
-        };
-        let Some((topic, partition)) = place else { return Ok(false) };
-        let position = consumer.position(&topic, partition)?;
-        let to = named.unwrap_or(position).max(position) + 1;
-        let action = Action::Seek(vec![(key_of(&topic, partition), to)]);
-        self.recorder.invoke(process, action.clone());
-        consumer.seek(&topic, partition, to)?;
-        self.recorder.ok(process, action, Attachments::default());
-        Ok(true)
-    }
-
     /// The last records of two partitions, as a reader sees them who looks from
     /// within a write or a sync of the log: of two, because a batch that is shown
     /// in part shows in one and is missing in the other.
     pub(crate) fn peek(&self, turn: usize) {
-        let topics = self.memory.topics();
-        let places: Vec<(String, u32)> = topics
-            .iter()
-            .flat_map(|(name, n)| (0..*n).map(move |number| (name.clone(), number)))
-            .collect();
+        let places = self.memory.places();
         for (topic, number) in places.iter().cycle().skip(turn % places.len().max(1)).take(2) {
             self.peek_at(topic, *number);
         }

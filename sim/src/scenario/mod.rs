@@ -168,3 +168,18 @@ impl fmt::Display for Outcome {
         })
     }
 }
+
+impl Scenario {
+    /// All deaths in it.
+    pub(crate) fn deaths(&self) -> impl Iterator<Item = &Death> {
+        let steps = self.steps.iter().filter_map(|step| match &step.does {
+            Action::Restart(Restart { how: Stop::Death(death), .. }) => Some(death),
+            _ => None,
+        });
+        let strikes = self.strikes.iter().filter_map(|strike| match &strike.what {
+            Blow::Crash { death, .. } => Some(death),
+            Blow::Fault { .. } => None,
+        });
+        steps.chain(strikes)
+    }
+}

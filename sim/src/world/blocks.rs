@@ -3,6 +3,7 @@
 
 use super::paths::LOG;
 use crate::client::names::value_of;
+use crc_fast::CrcAlgorithm;
 use std::collections::BTreeMap;
 
 const MAGIC: &[u8] = b"MqlBlock";
@@ -75,8 +76,12 @@ impl Block<'_> {
             (self.bytes.get(..12).unwrap_or_default(), self.bytes.get(16..).unwrap_or_default());
         let place = [self.file.to_le_bytes(), self.position.to_le_bytes()];
         let [file, position] = &place;
-        let parts: [&[u8]; 6] = [&log_id, file, position, nonce, front, rest];
-        expected == Some(crc32c(parts.into_iter().flatten()))
+        // The log's checksums go on from what they belong to, here from nothing.
+        let mut crc = crc_fast::Digest::new_with_init_state(CrcAlgorithm::Crc32Iscsi, 0);
+        for part in [&log_id, file, position, nonce, front, rest] as [&[u8]; 6] {
+            crc.update(part);
+        }
+        expected.map(u64::from) == Some(crc.finalize())
     }
 
     /// Whether it holds the record of this tag. Its length stands before it.
@@ -101,33 +106,6 @@ impl Block<'_> {
         })
     }
 }
-
-/// The checksum of the log's files: CRC-32C from 0 on.
-fn crc32c<'b>(bytes: impl Iterator<Item = &'b u8>) -> u32 {
-    !bytes.fold(0, |crc: u32, byte| {
-        let [low, ..] = crc.to_le_bytes();
-        let entry = CRC_OF_BYTE.get(usize::from(low ^ byte)).copied().unwrap_or_default();
-        crc >> 8 ^ entry
-    })
-}
-
-/// What each byte does to a checksum.
-const CRC_OF_BYTE: [u32; 256] = {
-    const POLYNOMIAL: u32 = 0x82F6_3B78;
-    let mut table = [0; 256];
-    let mut byte: u32 = 0;
-    while byte < 256 {
-        let mut crc = byte;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = if crc & 1 == 1 { crc >> 1 ^ POLYNOMIAL } else { crc >> 1 };
-            bit += 1;
-        }
-        table[byte as usize] = crc;
-        byte += 1;
-    }
-    table
-};
 
 #[cfg(test)]
 mod tests {

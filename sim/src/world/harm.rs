@@ -15,8 +15,6 @@ pub(crate) struct Done {
     pub(crate) note: DamageNote,
     /// It may have touched the journal, or all of the log.
     pub(crate) is_whole_log: bool,
-    /// Bytes cannot be read.
-    pub(crate) is_unreadable: bool,
     /// The whole disk is what it was.
     pub(crate) is_rolled_back: bool,
 }
@@ -37,7 +35,7 @@ pub(crate) fn do_harm(
     if at.harm == Harm::RollBackAll {
         disk.roll_back(image?);
         let note = note(number, FaultClass::Detected, None);
-        return Some(Done { note, is_whole_log: true, is_unreadable: false, is_rolled_back: true });
+        return Some(Done { note, is_whole_log: true, is_rolled_back: true });
     }
     let files = matching(disk, &at.file);
     let nth = files.get(usize::try_from(at.nth).ok()? % files.len().max(1));
@@ -69,14 +67,8 @@ pub(crate) fn do_harm(
         .map(|p| Some((key(p)?, Vec::new())))
         .collect();
     let class = if recoverable { FaultClass::Recoverable } else { FaultClass::Detected };
-    let is_unreadable = matches!(at.harm, Harm::Unreadable { .. });
     let is_whole_log = keys.is_none();
-    Some(Done {
-        note: note(number, class, keys),
-        is_whole_log,
-        is_unreadable,
-        is_rolled_back: false,
-    })
+    Some(Done { note: note(number, class, keys), is_whole_log, is_rolled_back: false })
 }
 
 fn note(id: u64, class: FaultClass, spans: Option<SpanMap>) -> DamageNote {

@@ -338,7 +338,6 @@ impl<'s> Nemesis<'s> {
                 && !done.is_rolled_back;
             self.is_journal_suspect |= suspect;
             rolled_back |= done.is_rolled_back;
-            self.stage.memory.state().is_unreadable |= done.is_unreadable;
             self.note_damage(Some(done.note));
         }
         if let Some((_, ends)) = self.image.as_ref().filter(|_| rolled_back) {

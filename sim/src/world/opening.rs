@@ -5,7 +5,7 @@ use super::nemesis::Nemesis;
 use super::tails;
 use super::tasks::{Process, panicked};
 use crate::client::Bench;
-use crate::client::errors::{datum_of, name_of};
+use crate::client::errors::{datum_of, is_unreadable, name_of};
 use merkql::Error;
 use merkql::broker::{Broker, BrokerRef};
 use merkql_jepsen::history::{
@@ -80,13 +80,12 @@ impl Nemesis<'_> {
     fn not_opened(&mut self, by: &Who, error: &Error, attempt: u32) -> bool {
         self.stage.recorder.met(name_of(error));
         let datum = datum_of(error);
-        let unreadable = self.stage.memory.state().is_unreadable;
         let is_damage = match error {
             Error::Corrupt(_)
             | Error::NotALog { .. }
             | Error::UnsupportedVersion { .. }
             | Error::PredecessorFormat { .. } => true,
-            Error::Io { .. } => unreadable && attempt > OPENINGS_UNDER_FAULTS_MAX,
+            Error::Io { .. } => is_unreadable(error) && attempt > OPENINGS_UNDER_FAULTS_MAX,
             _ => false,
         };
         let open = Told::Open(Declarations::default());
@@ -94,9 +93,7 @@ impl Nemesis<'_> {
         if is_damage {
             self.stage.recorder.note("host", Told::Refused(datum));
             // Nothing of it can be read any more, and the error says why.
-            let topics: Vec<String> = self.stage.memory.state().topics.keys().cloned().collect();
-            let keys = self.stage.memory.keys_of(&topics);
-            let spans = keys.into_iter().map(|key| (key, Vec::new())).collect();
+            let spans = self.stage.memory.keys().into_iter().map(|key| (key, Vec::new())).collect();
             let detected = Detected { damage: None, spans, rest: Vec::new() };
             self.stage.recorder.note("host", Told::Detected(Box::new(detected)));
             self.run.refused = true;

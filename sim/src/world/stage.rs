@@ -13,7 +13,7 @@ use crate::entropy::SimEntropy;
 use crate::fault::{Arm, Class, Fault, FaultId, OpKind};
 use crate::probe::SimProbe;
 use crate::random::stream;
-use crate::scenario::{Blow, During, Keeps, Scenario, Settings, Strike};
+use crate::scenario::{Blow, Death, During, Keeps, Scenario, Settings, Strike};
 use merkql::broker::BrokerConfig;
 use merkql::compression::Compression;
 use merkql::env::FileSystem;
@@ -55,18 +55,8 @@ impl<'s> Stage<'s> {
         let clock = Arc::new(SimClock::new());
         disk.set_clock(Arc::clone(&clock));
         // Without the operations nobody could tell which of them an address means.
-        let listed = scenario
-            .strikes
-            .iter()
-            .any(|strike| matches!(&strike.what, Blow::Crash { death, .. } if is_listed(death)));
-        let listed = listed
-            || scenario.steps.iter().any(|step| match &step.does {
-                crate::scenario::Action::Restart(restart) => match &restart.how {
-                    crate::scenario::Stop::Death(death) => is_listed(death),
-                    crate::scenario::Stop::Close => false,
-                },
-                _ => false,
-            });
+        let is_listed = |death: &Death| matches!(death, Death::Power(Keeps::These(_)));
+        let listed = scenario.deaths().any(is_listed);
         let keeps_events = manner.keeps_events || listed;
         if keeps_events {
             disk.record_trace();
@@ -215,10 +205,6 @@ impl<'s> Stage<'s> {
     pub(crate) async fn next(&self) {
         self.pass(STEP).await;
     }
-}
-
-fn is_listed(death: &crate::scenario::Death) -> bool {
-    matches!(death, crate::scenario::Death::Power(Keeps::These(_)))
 }
 
 /// The path of a misdirected write is below the log's directory in a scenario.
