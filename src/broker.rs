@@ -12,7 +12,7 @@ use crate::storage::options::{JournalSizes, StorageOptions};
 use crate::storage::settings::TopicSettings;
 use crate::storage::store::{Env, Store};
 use crate::storage::tables::TopicLog;
-use crate::topic::{RetentionConfig, Topic, check_name, check_partitions};
+use crate::topic::{RetentionConfig, Topic, TopicConfig, check_name, check_partitions};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,6 +116,7 @@ impl BrokerConfig {
     fn env(&self) -> Env {
         Env {
             file_system: Arc::clone(&self.file_system),
+            clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
             probe: Arc::clone(&self.probe),
         }
@@ -184,6 +185,13 @@ impl Broker {
     pub fn create_topic(&self, name: &str, partitions: u32) -> Result<()> {
         let settings = self.config.default_retention.settings();
         self.create_topic_log(name, partitions, settings).map(drop)
+    }
+
+    /// Creates a topic with settings of its own, in place of the broker's defaults.
+    /// One that exists with the same number of partitions is fine and keeps the
+    /// settings it has, with another it is [`Error::PartitionCountMismatch`].
+    pub fn create_topic_with(&self, name: &str, config: &TopicConfig) -> Result<()> {
+        self.create_topic_log(name, config.partitions, config.settings()).map(drop)
     }
 
     /// Writes and syncs what is pending, and completes a checkpoint: afterwards

@@ -224,6 +224,64 @@ pub enum Error {
         /// The partition.
         partition: u32,
     },
+    /// The topic was deleted while it was read, or written. One that was created
+    /// under its name since is another topic.
+    #[error("topic {topic:?} was deleted")]
+    TopicDeleted {
+        /// Its name.
+        topic: String,
+    },
+    /// A record without a key was sent to a compacted topic, which keeps the last
+    /// record of each key. (Kafka: `InvalidRecordException`.)
+    #[error("topic {topic:?} is compacted, so its records need keys")]
+    KeyRequired {
+        /// The topic.
+        topic: String,
+    },
+    /// An offset lies outside what a call can take.
+    /// (Kafka: `OFFSET_OUT_OF_RANGE`.)
+    #[error("offset {offset} of {topic}/{partition} is not within {start} to {end}")]
+    OffsetOutOfRange {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// The offset asked for.
+        offset: u64,
+        /// The first offset that is possible.
+        start: u64,
+        /// The last offset that is possible.
+        end: u64,
+    },
+    /// A consumer was woken by [`crate::consumer::WakeupHandle::wakeup`] before there was
+    /// anything to return. (Kafka: `WakeupException`.)
+    #[error("the consumer was woken up")]
+    Wakeup,
+    /// `subscribe` and `assign` were mixed: a consumer either shares partitions with
+    /// its group or takes its own. `unsubscribe` comes in between.
+    #[error("the consumer has {present}, so it cannot {requested}; unsubscribe first")]
+    SubscriptionConflict {
+        /// What it has: "subscribed to topics", "been assigned partitions".
+        present: &'static str,
+        /// What was asked for: "subscribe to topics", "be assigned partitions".
+        requested: &'static str,
+    },
+    /// The group has live members, and the call is for groups without.
+    /// (Kafka: `GROUP_NOT_EMPTY`.)
+    #[error("group {group:?} has {members} live members")]
+    GroupNotEmpty {
+        /// The group.
+        group: String,
+        /// How many.
+        members: usize,
+    },
+    /// The group has neither members nor committed offsets.
+    /// (Kafka: `GROUP_ID_NOT_FOUND`.)
+    #[error("unknown group {group:?}")]
+    UnknownGroup {
+        /// The group.
+        group: String,
+    },
     /// The consumer has not subscribed to anything.
     #[error("the consumer is not subscribed to any topic")]
     NotSubscribed,

@@ -54,6 +54,7 @@ pub mod partition;
 mod partitioner;
 pub mod producer;
 pub mod record;
+mod record_bytes;
 mod storage;
 mod sync;
 pub mod topic;

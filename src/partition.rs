@@ -6,7 +6,7 @@ use crate::merkle::{
     ConsistencyProof, NodeReader, Proof, ReadTreeError, Siblings, consistency_path, inclusion_path,
     root_at, verify_consistency,
 };
-use crate::record::Record;
+use crate::record::{BytesRecord, Header, Record};
 use crate::storage::canonical::RecordHasher;
 use crate::storage::frame::Body;
 use crate::storage::hashes::HashReader;
@@ -302,4 +302,30 @@ pub(crate) fn text_record(log: &PartitionLog, offset: u64, body: Body<'_>) -> Re
         offset,
         timestamp: DateTime::from_timestamp_nanos(body.timestamp_ns),
     })
+}
+
+/// A stored record in bytes.
+pub(crate) fn bytes_record(log: &PartitionLog, offset: u64, body: Body<'_>) -> Result<BytesRecord> {
+    let name = &log.name;
+    let headers = if body.headers.is_empty() { Vec::new() } else { decode_headers(body)? };
+    Ok(BytesRecord {
+        key: body.key.map(<[u8]>::to_vec),
+        value: body.value.map(<[u8]>::to_vec),
+        headers,
+        topic: Arc::clone(&name.topic),
+        partition: name.partition,
+        offset,
+        timestamp: DateTime::from_timestamp_nanos(body.timestamp_ns),
+    })
+}
+
+fn decode_headers(body: Body<'_>) -> Result<Vec<Header>> {
+    let malformed = |expected, position| Error::InvalidRecord { reason: expected, position };
+    let headers = body.headers.decode().map_err(|m| malformed(m.expected, m.position))?;
+    let header = |(name, value): (&[u8], Option<&[u8]>)| {
+        let name = std::str::from_utf8(name);
+        let name = name.map_err(|_| malformed("a header's name in UTF-8", 0))?;
+        Ok(Header { name: name.to_owned(), value: value.map(<[u8]>::to_vec) })
+    };
+    headers.into_iter().map(header).collect()
 }

@@ -19,7 +19,6 @@ use chrono::DateTime;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 /// Sends records. Cheap to clone, and usable from many threads at once: their
 /// sends share the disk's syncs. (Kafka: `KafkaProducer`, with `acks=all`.)
@@ -219,7 +218,7 @@ fn enqueue(
     if records.is_empty() && sent.is_none() {
         return Ok(pending);
     }
-    let timestamp_ns = wall_ms_as_ns(broker.config.clock.wall());
+    let timestamp_ns = broker.store.env.now_ns();
     let mut staged = stage(broker, records, sent, timestamp_ns, &mut pending)?;
     if broker.config.compression == Compression::Lz4 {
         staged.iter_mut().for_each(StagedRecords::compress);
@@ -332,12 +331,4 @@ fn choose_partition(
         None => log.turns.fetch_add(1, Ordering::Relaxed),
     };
     u32::try_from(turn % u64::from(partitions)).unwrap_or_default()
-}
-
-/// Whole milliseconds, as Kafka's timestamps, in nanoseconds. A clock beyond
-/// the year 2261 is read as that year.
-fn wall_ms_as_ns(wall: Duration) -> i64 {
-    const NS_PER_MS: i64 = 1_000_000;
-    let ms = i64::try_from(wall.as_millis()).unwrap_or(i64::MAX);
-    ms.min(i64::MAX / NS_PER_MS) * NS_PER_MS
 }

@@ -1,9 +1,17 @@
 //! Records: what a producer sends, and what a consumer gets back.
+//!
+//! There are two pairs. [`ProducerRecord`] and [`Record`] are text, and all that most
+//! programs need. [`BytesProducerRecord`] and [`BytesRecord`] are everything that
+//! Kafka's records are: bytes, null values, headers, a timestamp and a partition of
+//! the sender's choice. Both go to the same topics; what was sent as the one can be
+//! read as the other.
 
 use crate::error::{Error, Result};
 use crate::hash::Hash;
-use crate::storage::canonical::{Fields, TextFields, time_text};
+use crate::storage::canonical::{Fields, time_text};
 use chrono::{DateTime, Utc};
+
+pub use crate::record_bytes::{BytesProducerRecord, BytesRecord, Header};
 
 /// A record to be sent. (Kafka: `ProducerRecord`.)
 ///
@@ -78,27 +86,11 @@ impl Record {
     /// [`Error::InvalidRecord`] on anything that [`Record::serialize`] does not
     /// produce.
     pub fn deserialize(bytes: &[u8]) -> Result<Self> {
-        let fields = TextFields::decode(bytes).map_err(|malformed| Error::InvalidRecord {
-            reason: malformed.expected,
-            position: malformed.position,
-        })?;
-        let text = |bytes: &[u8], reason| {
-            let text = std::str::from_utf8(bytes);
-            text.map(str::to_owned).map_err(|_| Error::InvalidRecord { reason, position: 0 })
-        };
-        let time = text(fields.time_text, "a timestamp in UTF-8")?;
-        let timestamp = DateTime::parse_from_rfc3339(&time)
-            .map(|time| time.to_utc())
-            .ok()
-            .filter(|timestamp| time_text(*timestamp) == time)
-            .ok_or(Error::InvalidRecord { reason: "a canonical timestamp", position: 0 })?;
-        Ok(Self {
-            key: fields.key.map(|key| text(key, "a key in UTF-8")).transpose()?,
-            value: text(fields.value, "a value in UTF-8")?,
-            topic: text(fields.topic, "a topic in UTF-8")?,
-            partition: fields.partition,
-            offset: fields.offset,
-            timestamp,
-        })
+        let record = BytesRecord::deserialize(bytes)?;
+        let invalid = |reason| Error::InvalidRecord { reason, position: 0 };
+        if !record.headers.is_empty() {
+            return Err(invalid("a record without headers"));
+        }
+        record.into_text().map_err(|_| invalid("a key and a value in UTF-8"))
     }
 }

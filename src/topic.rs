@@ -6,6 +6,7 @@ use crate::partitioner::partition_of_key;
 use crate::storage::settings::{PARTITIONS_MAX, TopicSettings};
 use crate::storage::tables::TopicLog;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The longest name of a topic, in bytes; Kafka's limit.
 const NAME_BYTES_MAX: usize = 249;
@@ -50,6 +51,11 @@ impl Topic {
         partition_of_key(key.as_bytes(), self.num_partitions().max(1))
     }
 
+    /// How the topic is set up.
+    pub fn config(&self) -> TopicConfig {
+        TopicConfig::of(self.log.settings, self.num_partitions())
+    }
+
     /// What the topic retains.
     pub fn retention(&self) -> RetentionConfig {
         RetentionConfig { max_records: self.log.settings.retention_records }
@@ -67,7 +73,101 @@ pub struct RetentionConfig {
 
 impl RetentionConfig {
     pub(crate) fn settings(self) -> TopicSettings {
-        TopicSettings { retention_records: self.max_records }
+        TopicSettings { retention_records: self.max_records, ..TopicSettings::default() }
+    }
+}
+
+/// How a topic is created. Written as `TopicConfig { .., ..TopicConfig::default() }`.
+///
+/// ```
+/// use merkql::topic::{Compaction, TopicConfig};
+/// use std::time::Duration;
+///
+/// let week = TopicConfig {
+///     partitions: 8,
+///     retention_age: Some(Duration::from_secs(7 * 24 * 60 * 60)),
+///     ..TopicConfig::default()
+/// };
+/// let latest = TopicConfig { compaction: Some(Compaction::default()), ..TopicConfig::default() };
+/// # let _ = (week, latest);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TopicConfig {
+    /// How many partitions; default 1.
+    pub partitions: u32,
+    /// Only the last so many records of each partition can be read; default all.
+    pub retention_records: Option<u64>,
+    /// Whole segments of a partition go, the oldest first, as long as more than so
+    /// many bytes are left behind them; default never. (Kafka: `retention.bytes`.)
+    pub retention_bytes: Option<u64>,
+    /// A segment goes once its youngest record is older than this; default never.
+    /// (Kafka: `retention.ms`.)
+    pub retention_age: Option<Duration>,
+    /// In place of [`crate::broker::BrokerConfig::segment_bytes`].
+    /// (Kafka: `segment.bytes`.)
+    pub segment_bytes: Option<u64>,
+    /// The next append begins a new segment once the present one is older than
+    /// this; default never. (Kafka: `segment.ms`.)
+    pub segment_age: Option<Duration>,
+    /// Whether only the last record of each key is kept; default no.
+    /// (Kafka: `cleanup.policy=compact`.)
+    pub compaction: Option<Compaction>,
+}
+
+/// Only the last record of each key is kept. Records without keys are refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Compaction {
+    /// For how long after the compaction that met it first a record without a value
+    /// is kept, so that readers learn that its key is gone. Default 24 hours.
+    /// (Kafka: `delete.retention.ms`.)
+    pub tombstone_retention: Duration,
+}
+
+impl Default for Compaction {
+    fn default() -> Self {
+        Self { tombstone_retention: Duration::from_secs(24 * 60 * 60) }
+    }
+}
+
+impl Default for TopicConfig {
+    fn default() -> Self {
+        Self {
+            partitions: 1,
+            retention_records: None,
+            retention_bytes: None,
+            retention_age: None,
+            segment_bytes: None,
+            segment_age: None,
+            compaction: None,
+        }
+    }
+}
+
+impl TopicConfig {
+    pub(crate) fn settings(&self) -> TopicSettings {
+        let ms = |age: Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        TopicSettings {
+            retention_records: self.retention_records,
+            retention_bytes: self.retention_bytes,
+            retention_ms: self.retention_age.map(ms),
+            segment_bytes: self.segment_bytes,
+            segment_ms: self.segment_age.map(ms),
+            compaction_tombstone_ms: self.compaction.map(|with| ms(with.tombstone_retention)),
+        }
+    }
+
+    pub(crate) fn of(settings: TopicSettings, partitions: u32) -> Self {
+        Self {
+            partitions,
+            retention_records: settings.retention_records,
+            retention_bytes: settings.retention_bytes,
+            retention_age: settings.retention_ms.map(Duration::from_millis),
+            segment_bytes: settings.segment_bytes,
+            segment_age: settings.segment_ms.map(Duration::from_millis),
+            compaction: settings
+                .compaction_tombstone_ms
+                .map(|ms| Compaction { tombstone_retention: Duration::from_millis(ms) }),
+        }
     }
 }
 

@@ -61,32 +61,55 @@ pub(crate) fn time_text(timestamp: DateTime<Utc>) -> String {
     timestamp.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
-/// The parts of canonical bytes that a text record has.
+/// The parts of canonical bytes.
 #[derive(Debug)]
-pub(crate) struct TextFields<'a> {
+pub(crate) struct DecodedFields<'a> {
     pub(crate) topic: &'a [u8],
     pub(crate) partition: u32,
     pub(crate) offset: u64,
     pub(crate) key: Option<&'a [u8]>,
-    pub(crate) value: &'a [u8],
+    pub(crate) value: Option<&'a [u8]>,
     pub(crate) time_text: &'a [u8],
+    pub(crate) headers: Vec<Header<'a>>,
 }
 
-impl<'a> TextFields<'a> {
-    /// Reads the canonical bytes of a record without headers and with a value.
+impl<'a> DecodedFields<'a> {
+    /// Reads the canonical bytes of a record.
     pub(crate) fn decode(bytes: &'a [u8]) -> Decoded<Self> {
         let mut input = Decoder::new(bytes);
-        let fields = Self {
+        let mut fields = Self {
             key: input.option("a key", |input| long_blob(input, "a key"))?,
-            value: long_blob(&mut input, "a value")?,
+            value: nullable_value(&mut input)?,
             topic: long_blob(&mut input, "a topic")?,
             partition: input.u32("a partition")?,
             offset: input.u64("an offset")?,
             time_text: long_blob(&mut input, "a timestamp")?,
+            headers: Vec::new(),
         };
+        if input.remaining() > 0 {
+            let count = input.u32("a count of headers")?;
+            if count == 0 {
+                return Err(input.malformed("at least one header"));
+            }
+            for _ in 0..count {
+                let name = long_blob(&mut input, "a header's name")?;
+                let value = input
+                    .option("a header's value", |input| long_blob(input, "a header's value"))?;
+                fields.headers.push((name, value));
+            }
+        }
         input.finish()?;
         Ok(fields)
     }
+}
+
+fn nullable_value<'a>(input: &mut Decoder<'a>) -> Decoded<Option<&'a [u8]>> {
+    let mut ahead = input.clone();
+    if ahead.u64("a value")? == NULL_VALUE {
+        *input = ahead;
+        return Ok(None);
+    }
+    long_blob(input, "a value").map(Some)
 }
 
 fn put_long_blob(out: &mut Vec<u8>, bytes: &[u8]) {

@@ -142,6 +142,8 @@ impl Run {
 pub(crate) struct Draft {
     pub(crate) partition: Arc<PartitionLog>,
     options: StorageOptions,
+    /// The wall clock, for the segments that are begun.
+    now_ns: i64,
     /// The tree after everything drafted; its size is the next offset.
     range: CompactRange,
     runs: Vec<Run>,
@@ -152,11 +154,12 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    pub(crate) fn new(partition: &Arc<PartitionLog>, options: StorageOptions) -> Self {
+    pub(crate) fn new(partition: &Arc<PartitionLog>, options: StorageOptions, now_ns: i64) -> Self {
         Self {
             range: partition.view().range.clone(),
             partition: Arc::clone(partition),
             options,
+            now_ns,
             runs: Vec::new(),
             slots: Vec::new(),
             pins: Vec::new(),
@@ -209,7 +212,7 @@ impl Draft {
             if let Some(last) = self.runs.last() {
                 head.trim_log(&last.segment, last.end())?;
             }
-            let segment = head.new_segment(&self.partition, &self.range)?;
+            let segment = head.new_segment(&self.partition, &self.range, self.now_ns)?;
             self.runs.retain(|run| run.is_new || run.records > 0);
             self.runs.push(Run::new(segment, true, self.range.size()));
         }

@@ -7,7 +7,8 @@
 //!         next incarnation u64
 //!         topics: count, then each: name blob | incarnation | settings | partitions: count, then each:
 //!           log start | next offset | peaks at the next offset
-//!           segments: count, then each: base offset | generation | length | greatest timestamp i64 | peaks at the base offset
+//!           segments: count, then each: base offset | generation | length | greatest timestamp i64
+//!             | creation i64 | delete horizon i64 | peaks at the base offset
 //!         groups: count, then each: name blob | commits: count, then each: incarnation | partition | offset
 //!         producers: count, then each: id u64 | next sequence | last use | sent: count, then each:
 //!           sequence | timestamp i64 | placements: count, then each: incarnation | partition | base offset | records
@@ -73,12 +74,20 @@ impl PartitionState {
     }
 }
 
+/// The delete horizon of a segment in which compaction has met no tombstone.
+pub(crate) const NO_HORIZON_NS: i64 = i64::MAX;
+
 /// A segment in the manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SegmentState {
     pub(crate) generation: u64,
     pub(crate) len: u64,
     pub(crate) timestamp_max_ns: i64,
+    /// When it was begun, by the wall clock.
+    pub(crate) created_ns: i64,
+    /// Compaction drops tombstones from it once the wall clock is here;
+    /// [`NO_HORIZON_NS`] if no compaction has met one in it.
+    pub(crate) delete_horizon_ns: i64,
     /// The tree at the segment's base offset, which is its size.
     pub(crate) base_range: CompactRange,
 }
@@ -235,18 +244,22 @@ impl PartitionState {
             out.put_varint(segment.generation);
             out.put_varint(segment.len);
             out.put_i64(segment.timestamp_max_ns);
+            out.put_i64(segment.created_ns);
+            out.put_i64(segment.delete_horizon_ns);
         }
     }
 
     fn decode(input: &mut Decoder<'_>) -> Decoded<Self> {
         let log_start = input.varint("an offset")?;
         let range = range(input)?;
-        let segments = decode_list(input, 11, |input| {
+        let segments = decode_list(input, 27, |input| {
             Ok(SegmentState {
                 base_range: self::range(input)?,
                 generation: input.number("a generation")?,
                 len: input.number("a length")?,
                 timestamp_max_ns: input.i64("a timestamp")?,
+                created_ns: input.i64("a time")?,
+                delete_horizon_ns: input.i64("a time")?,
             })
         })?;
         let bases = segments.iter().map(|segment: &SegmentState| segment.base_range.size());

@@ -7,7 +7,7 @@ use super::entry::PartitionKey;
 use super::files::{FilePool, PooledFile};
 use super::frame::{Body, frame_seed};
 use super::hashes::{HashFile, hashes_len};
-use super::manifest::{PartitionState, SegmentState};
+use super::manifest::{NO_HORIZON_NS, PartitionState, SegmentState};
 use super::options::StorageOptions;
 use super::segment::{PartitionName, Segment, SegmentMeta};
 use super::settings::TopicSettings;
@@ -113,6 +113,8 @@ impl PartitionLog {
                 generation: state.generation,
                 len: state.len,
                 timestamp_max_ns: state.timestamp_max_ns,
+                created_ns: state.created_ns,
+                delete_horizon_ns: state.delete_horizon_ns,
                 base_range: state.base_range,
             };
             let file = PooledFile::existing(&context.pool, path);
@@ -170,6 +172,8 @@ impl PartitionLog {
             generation: segment.generation,
             len: segment.len(),
             timestamp_max_ns: segment.timestamp_max_ns(),
+            created_ns: segment.created_ns,
+            delete_horizon_ns: segment.delete_horizon_ns,
             base_range: segment.base_range.clone(),
         };
         PartitionState {
@@ -407,6 +411,7 @@ impl Head {
         &mut self,
         log: &PartitionLog,
         range: &CompactRange,
+        now_ns: i64,
     ) -> Result<Arc<Segment>> {
         let base_offset = range.size();
         let generation = self.next_generation;
@@ -420,6 +425,8 @@ impl Head {
             generation,
             len: 0,
             timestamp_max_ns: i64::MIN,
+            created_ns: now_ns,
+            delete_horizon_ns: NO_HORIZON_NS,
             base_range: range.clone(),
         };
         let interval_bytes = log.options.index_interval_bytes;

@@ -143,7 +143,7 @@ impl Store {
                     let partition = self.tables().partitions().find(|log| log.key == key).cloned();
                     // Judging has seen to it that every append has its partition.
                     let Some(partition) = partition else { continue };
-                    let mut draft = Draft::new(&partition, self.options);
+                    let mut draft = Draft::new(&partition, self.options, self.env.now_ns());
                     draft.reserve(frames.len() as u64, records, false)?;
                     draft.append_frames(frames, records, &mut writer.hasher)?;
                     draft.apply()?;
@@ -175,7 +175,7 @@ impl Store {
                 again.push(&body);
                 true
             });
-            let mut draft = Draft::new(&partition, self.options);
+            let mut draft = Draft::new(&partition, self.options, self.env.now_ns());
             draft.reserve(again.frames_len(), again.records(), false)?;
             let appended = whole.and_then(|()| draft.append(&again, &mut writer.hasher));
             if appended.is_ok() {

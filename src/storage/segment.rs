@@ -45,6 +45,8 @@ pub(crate) struct Segment {
     /// How many bytes hold frames that readers may see.
     len: AtomicU64,
     timestamp_max_ns: AtomicI64,
+    pub(crate) created_ns: i64,
+    pub(crate) delete_horizon_ns: i64,
     index: Mutex<SparseIndex>,
     index_interval_bytes: u64,
     /// Whether an index file of the whole segment was written.
@@ -76,6 +78,8 @@ pub(crate) struct SegmentMeta {
     pub(crate) generation: u64,
     pub(crate) len: u64,
     pub(crate) timestamp_max_ns: i64,
+    pub(crate) created_ns: i64,
+    pub(crate) delete_horizon_ns: i64,
     pub(crate) base_range: CompactRange,
 }
 
@@ -94,6 +98,8 @@ impl Segment {
             file,
             len: AtomicU64::new(meta.len),
             timestamp_max_ns: AtomicI64::new(meta.timestamp_max_ns),
+            created_ns: meta.created_ns,
+            delete_horizon_ns: meta.delete_horizon_ns,
             index: Mutex::new(SparseIndex::new(meta.len)),
             index_interval_bytes,
             indexed: AtomicBool::default(),

@@ -13,7 +13,7 @@ use super::partition::{PartitionContext, PartitionLog};
 use super::slots::Slots;
 use super::tables::Tables;
 use super::write::BlockDraft;
-use crate::env::{Entropy, FileSystem, Lock, Probe, Signal};
+use crate::env::{Clock, Entropy, FileSystem, Lock, Probe, Signal};
 use crate::error::{Error, Result};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard, lock};
@@ -25,8 +25,19 @@ use std::sync::{Arc, PoisonError};
 #[derive(Debug, Clone)]
 pub(crate) struct Env {
     pub(crate) file_system: Arc<dyn FileSystem>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) probe: Arc<dyn Probe>,
+}
+
+impl Env {
+    /// The wall clock as record timestamps have it: whole milliseconds, in
+    /// nanoseconds. A clock beyond the year 2261 is read as that year.
+    pub(crate) fn now_ns(&self) -> i64 {
+        const NS_PER_MS: i64 = 1_000_000;
+        let ms = i64::try_from(self.clock.wall().as_millis()).unwrap_or(i64::MAX);
+        ms.min(i64::MAX / NS_PER_MS) * NS_PER_MS
+    }
 }
 
 /// What an open log stands on.

@@ -93,12 +93,12 @@ impl Store {
         draft: &mut BlockDraft,
         records: &[StagedRecords],
     ) -> Result<Vec<Placement>> {
-        let options = self.options;
+        let (options, now_ns) = (self.options, self.env.now_ns());
         // Log and hashes of each partition; half the budget is left to readers.
         let pin = (draft.partitions.len() + records.len()) * 4 <= options.open_files_max;
         for staged in records {
             let drafted = draft.partitions.entry(staged.partition.key);
-            let drafted = drafted.or_insert_with(|| Draft::new(&staged.partition, options));
+            let drafted = drafted.or_insert_with(|| Draft::new(&staged.partition, options, now_ns));
             drafted.reserve(staged.frames_len(), staged.records(), pin)?;
         }
         let mut placements = Vec::with_capacity(records.len());

@@ -28,6 +28,7 @@ mod unsynced;
 
 pub use damage::{Damage, Image};
 pub use gate::{CrashArm, CrashPhase, CrashPoint, IoPoint};
+#[cfg(feature = "world")]
 pub(crate) use handle::UNREADABLE;
 pub use limits::Limits;
 pub use process::SimProcess;
