@@ -116,7 +116,7 @@ impl<'h> Commits<'h> {
 }
 
 /// The commits that an operation makes: it is one, or carries one.
-fn commits_of(operation: &Operation) -> impl Iterator<Item = &Commit> {
+pub(crate) fn commits_of(operation: &Operation) -> impl Iterator<Item = &Commit> {
     let own = match &operation.action {
         Action::Commit(commit) => Some(&**commit),
         _ => None,

@@ -11,7 +11,7 @@ mod readers;
 mod removals;
 mod timeline;
 
-pub(crate) use commits::{CommitCall, Commits};
+pub(crate) use commits::{CommitCall, Commits, commits_of};
 pub(crate) use effects::{Effects, KeyId, RecordId, Touch, by_key};
 pub(crate) use full_reads::{FullRead, FullReads};
 pub(crate) use hashes::{RecordHashes, agreement};

@@ -25,6 +25,7 @@ mod roots;
 mod silent_corruption;
 mod skipped;
 mod stuck;
+mod torn_commit;
 mod torn_transaction;
 mod unavailable;
 mod undetected_damage;

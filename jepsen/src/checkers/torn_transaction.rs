@@ -2,7 +2,7 @@
 
 use rustc_hash::FxHashSet;
 
-use super::{Finding, Findings};
+use super::{Finding, Findings, torn_commit};
 use crate::analysis::{Analysis, FullRead, RecordId, Touch};
 use crate::anomaly::Name;
 use crate::history::{Action, Kind};
@@ -21,8 +21,9 @@ struct Due {
     end_min: Option<u64>,
 }
 
-/// Looks for records that must be visible in the full reads and at the ends that were seen later.
+/// Looks for records that must be visible, because another one was polled or their transaction's commit was read.
 pub(super) fn check(analysis: &Analysis<'_>, findings: &mut Findings<'_, '_>) {
+    torn_commit::check(analysis, findings);
     if analysis.full_reads.reads.is_empty() && analysis.full_reads.ends.is_empty() {
         return;
     }
@@ -106,7 +107,7 @@ fn offset(analysis: &Analysis<'_>, touch: &Touch) -> Option<u64> {
 }
 
 /// For each key the full reads that began later than all that ended before them.
-fn latest_reads<'a>(analysis: &'a Analysis<'_>) -> Vec<Vec<&'a FullRead>> {
+pub(super) fn latest_reads<'a>(analysis: &'a Analysis<'_>) -> Vec<Vec<&'a FullRead>> {
     let mut latest: Vec<Vec<&FullRead>> = vec![Vec::new(); analysis.effects.key_count()];
     for read in &analysis.full_reads.reads {
         let latest = &mut latest[read.key.number()];
@@ -123,12 +124,22 @@ fn full_read_without<'a>(
     latest_reads: &[Vec<&'a FullRead>],
     due: &Due,
 ) -> Option<&'a FullRead> {
-    let record = analysis.effects.record(due.record);
+    first_read_without(analysis, latest_reads, due.record, due.seen_at)
+}
+
+/// The first full read that began after a position, of a record that nobody ever polled.
+pub(super) fn first_read_without<'a>(
+    analysis: &Analysis<'_>,
+    latest_reads: &[Vec<&'a FullRead>],
+    record: RecordId,
+    after: usize,
+) -> Option<&'a FullRead> {
+    let record = analysis.effects.record(record);
     if record.ok_reader.is_some() {
         return None;
     }
     let reads = &latest_reads[record.key.number()];
-    reads.get(reads.partition_point(|read| read.began <= due.seen_at)).copied()
+    reads.get(reads.partition_point(|read| read.began <= after)).copied()
 }
 
 /// Only those that raise the end that a log must have.
