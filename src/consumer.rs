@@ -6,7 +6,7 @@ use crate::group::{Candidates, Group, MemberId};
 use crate::partition::text_record;
 use crate::record::Record;
 use crate::storage::commit::Operation;
-use crate::storage::entry::{Commit, PartitionKey};
+use crate::storage::entry::PartitionKey;
 use crate::storage::partition::{PartitionLog, View};
 use crate::sync::{Mutex, lock};
 use crate::topic::check_name;
@@ -14,6 +14,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
+
+mod offsets;
+
+use offsets::ToCommit;
 
 /// The longest id of a group, in bytes.
 const GROUP_ID_BYTES_MAX: usize = 249;
@@ -192,22 +196,11 @@ impl Consumer {
     /// undone, it is [`Error::NotAssigned`], and the rest is committed.
     pub fn commit_sync(&mut self) -> Result<()> {
         self.check_open()?;
-        let group = Arc::clone(&self.group);
+        let group = self.group();
         // Held throughout, so that nobody takes a partition over in between and
         // begins at the offset before.
         let members = lock(&group);
-        let mut lost = self.given_up.values().next().cloned();
-        let mut commits = Vec::new();
-        for (key, assigned) in &self.assigned {
-            if assigned.committed == Some(assigned.position) {
-                continue;
-            }
-            if members.owns(self.member, *key) {
-                commits.push(Commit { key: *key, offset: assigned.position });
-            } else if assigned.has_moved() {
-                lost = Some(Arc::clone(&assigned.log));
-            }
-        }
+        let ToCommit { commits, lost } = self.positions_to_commit(&members);
         if !commits.is_empty() {
             let operation = Operation::Write {
                 records: Vec::new(),
@@ -218,19 +211,8 @@ impl Consumer {
         }
         drop(members);
         self.given_up.clear();
-        for Commit { key, offset } in commits {
-            if let Some(assigned) = self.assigned.get_mut(&key) {
-                assigned.committed = Some(offset);
-                assigned.settled = offset;
-            }
-        }
-        match lost {
-            None => Ok(()),
-            Some(log) => Err(Error::NotAssigned {
-                topic: log.name.topic.to_string(),
-                partition: log.name.partition,
-            }),
-        }
+        self.note_committed(&commits);
+        lost.map_or(Ok(()), Err)
     }
 
     /// Leaves the group, after a commit if the configuration asks for it.

@@ -71,18 +71,21 @@ impl<'a> Headers<'a> {
         self.0.is_empty()
     }
 
-    /// Encodes headers, in order; duplicates of a name are kept.
-    #[cfg(test)]
-    fn encode(headers: &[Header<'_>]) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        if !headers.is_empty() {
-            bytes.put_varint(headers.len() as u64);
+    /// Encodes headers into the cleared `buffer`, in order; duplicates of a name
+    /// are kept.
+    pub(crate) fn encode<'h>(
+        headers: impl ExactSizeIterator<Item = Header<'h>>,
+        buffer: &'a mut Vec<u8>,
+    ) -> Self {
+        buffer.clear();
+        if headers.len() > 0 {
+            buffer.put_varint(headers.len() as u64);
         }
         for (name, value) in headers {
-            bytes.put_blob(name);
-            bytes.put_option(*value, super::codec::Encode::put_blob);
+            buffer.put_blob(name);
+            buffer.put_option(value, Encode::put_blob);
         }
-        bytes
+        Self(buffer)
     }
 
     /// Headers from their encoding, which must be whole.
@@ -339,11 +342,12 @@ mod tests {
 
     #[test]
     fn a_body_keeps_null_and_empty_apart_and_duplicate_headers_in_order() {
-        let headers =
-            Headers::encode(&[(b"trace", Some(b"1")), (b"trace", None), (b"", Some(b""))]);
+        let headers: [Header<'_>; 3] = [(b"trace", Some(b"1")), (b"trace", None), (b"", Some(b""))];
+        let mut buffer = Vec::new();
+        let headers = Headers::encode(headers.into_iter(), &mut buffer).0;
         let empty: Option<&[u8]> = Some(b"");
         for (key, value) in [(None, None), (empty, None), (None, empty), (Some(&b"k"[..]), empty)] {
-            for headers in [&[][..], &headers] {
+            for headers in [&[][..], headers] {
                 let written = body(key, value, headers);
                 let mut bytes = Vec::new();
                 written.encode(&mut bytes);
