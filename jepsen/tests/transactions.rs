@@ -75,6 +75,24 @@ fn an_input_that_is_taken_over_twice_is_a_duplicate() {
     assert_eq!(verdict(&twice).names(), [Name::Duplicate, Name::IntNonmonotonicPoll]);
 }
 
+/// What has no known end may not have happened, and be done again in other company.
+#[test]
+fn a_transaction_that_was_made_again_says_nothing_of_the_first_attempt() {
+    let inputs = "{:process 0 :type :ok :f :send :value [[:send 1 [0 :a]] [:send 1 [1 :b]] [:send 1 [2 :c]]]}
+         {:process 1 :type :ok :f :poll :value [[:poll {1 [[0 :a] [1 :b] [2 :c]]}]]}
+         {:process 0 :type :ok :f :open :value {:atomic_batches true}}";
+    let first = "{:process 3 :type :info :f :txn :value [[:send 2 :out-a] [:send 2 :out-b] [:send 3 :out-d]]}";
+    let again = "{:process 4 :type :ok :f :txn :value [[:send 2 [0 :out-a]] [:send 2 [1 :out-c]] [:send 2 [2 :out-b]]]}";
+    let found = outputs("[[0 :out-a] [1 :out-c] [2 :out-b]]", 3);
+    let nothing = found
+        .replace("process 7", "process 8")
+        .replace("[2]", "[3]")
+        .replace("{2 [[0 :out-a] [1 :out-c] [2 :out-b]]}", "{3 []}")
+        .replace("{2 3}", "{3 0}");
+    let verdict = verdict(&format!("{inputs} {first} {CRASH} {again} {found} {nothing}"));
+    assert!(verdict.is_valid(), "{:?}", verdict.names());
+}
+
 #[test]
 fn a_commit_that_somebody_else_may_have_made_proves_nothing() {
     let other = "{:process 8 :type :info :f :commit :value {:group :g :offsets {1 1}}}";

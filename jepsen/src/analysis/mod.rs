@@ -103,6 +103,12 @@ impl<'h> Analysis<'h> {
             && self.removals.has_tails(self.effects.record(record).key)
     }
 
+    /// Whether an operation of unknown end may not have been the one that sent the record: another one sent it again.
+    pub(crate) fn was_sent_again(&self, position: usize, record: RecordId) -> bool {
+        self.operation(position).kind == Kind::Info
+            && self.effects.record(record).writer != Some(position)
+    }
+
     /// The operation as a sentence names it.
     pub(crate) fn name(&self, position: usize) -> String {
         format!("operation {}", self.operation(position).index)

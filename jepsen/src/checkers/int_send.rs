@@ -26,7 +26,8 @@ fn judge(
     after: &Touch,
 ) {
     let distance = analysis.logs.distance(before.record, after.record);
-    if distance == 1 {
+    let sent_again = |touch: &Touch| analysis.was_sent_again(position, touch.record);
+    if distance == 1 || sent_again(before) || sent_again(after) {
         return;
     }
     if analysis.has_moved(before.record) || analysis.has_moved(after.record) {

@@ -76,7 +76,8 @@ fn dues(analysis: &Analysis<'_>) -> Vec<Vec<Due>> {
         let reader = |touch: &Touch| {
             analysis.effects.record(touch.record).ok_reader.map(|at| (at, touch.record))
         };
-        let Some((seen_at, seen)) = writes.iter().filter_map(reader).min() else {
+        let own = writes.iter().filter(|touch| !analysis.was_sent_again(position, touch.record));
+        let Some((seen_at, seen)) = own.filter_map(reader).min() else {
             continue;
         };
         for touch in writes.iter().filter(|touch| reader(touch).is_none_or(|(at, _)| at > seen_at))

@@ -179,6 +179,20 @@ pub const ALL: &[Canary] = &[
         meaning: "The root of a tree is given out that lacks the last record.",
     },
     Canary {
+        name: "offsets-committed-first",
+        bug: Bug::Client(tamper::Bug::OffsetsCommittedFirst),
+        hunted: Hunted::Honest(Profile::Strict),
+        expected_by: &[Name::TornTransaction],
+        meaning: "A transaction's offsets are committed in a block before that of its records.",
+    },
+    Canary {
+        name: "offsets-committed-last",
+        bug: Bug::Client(tamper::Bug::OffsetsCommittedLast),
+        hunted: Hunted::Honest(Profile::Strict),
+        expected_by: &[Name::Duplicate],
+        meaning: "A transaction's offsets are committed in a block behind that of its records.",
+    },
+    Canary {
         name: "publish-before-sync",
         bug: Bug::Core,
         hunted: Hunted::Honest(Profile::Strict),

@@ -50,6 +50,8 @@ pub(crate) struct State {
     retained: BTreeMap<(String, u32), u64>,
     /// The log may have lost what it knew last, and could not tell.
     pub(crate) is_tail_lost: bool,
+    /// How many transactions of a group have failed for certain.
+    pub(crate) failures: BTreeMap<String, u32>,
     /// Sends that were repeated because nobody knew what had become of them.
     pub(crate) retries: Counts,
     /// Counts the groups of readers that read everything.

@@ -31,6 +31,12 @@ fn expand(tag: &str, filling: usize) -> String {
     value
 }
 
+/// The value of what a group makes of a record, in its so many-th attempt.
+pub(crate) fn taken_over(group: &str, attempt: u32, input: &str) -> String {
+    let tag = input.split(':').next().unwrap_or_default();
+    expand(&format!("{group}.{attempt}<{tag}"), 12)
+}
+
 /// What stands behind a tag, without an end.
 fn filling_of(tag: &str) -> impl Iterator<Item = [u8; 8]> + use<> {
     let mut digest = Digest::new();

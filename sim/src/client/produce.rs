@@ -139,18 +139,7 @@ impl Bench {
     /// Writes down what an acknowledged send was told, and what else was to be
     /// sent with it: nothing, if no bug is planted.
     fn sent(&self, process: &Process, answer: &[Record], withheld: Vec<MicroOp>) {
-        let mut steps = Vec::new();
-        let mut with = Attachments::default();
-        for record in answer {
-            let key = key_of(&record.topic, record.partition);
-            let hash = (record.offset, Hash(record.hash().0));
-            // A history's notations know no map that has a key twice.
-            match with.hashes.iter_mut().find(|(known, _)| *known == key) {
-                Some((_, hashes)) => hashes.push(hash),
-                None => with.hashes.push((key.clone(), vec![hash])),
-            }
-            steps.push(MicroOp::sent(key, record.offset, datum_of(&record.value)));
-        }
+        let (mut steps, with) = placed(answer);
         steps.extend(withheld);
         self.recorder.ok(process, Action::Send(steps), with);
         for record in answer {
@@ -293,6 +282,23 @@ impl Bench {
             self.recorder.not_ok(&process, Kind::Info, Action::Send(asked), error);
         }
     }
+}
+
+/// Records that have their places, as a history has them.
+pub(crate) fn placed(answer: &[Record]) -> (Vec<MicroOp>, Attachments) {
+    let mut steps = Vec::new();
+    let mut with = Attachments::default();
+    for record in answer {
+        let key = key_of(&record.topic, record.partition);
+        let hash = (record.offset, Hash(record.hash().0));
+        // A history's notations know no map that has a key twice.
+        match with.hashes.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, hashes)) => hashes.push(hash),
+            None => with.hashes.push((key.clone(), vec![hash])),
+        }
+        steps.push(MicroOp::sent(key, record.offset, datum_of(&record.value)));
+    }
+    (steps, with)
 }
 
 /// Whether nobody knows, after this error, what became of a send and of the

@@ -3,8 +3,10 @@
 
 use super::consume::{Member, Place};
 use super::names::key_of;
+use super::transfer::in_two_steps;
+use merkql::broker::BrokerRef;
 use merkql::partition::Partition;
-use merkql::record::{ProducerRecord, Record};
+use merkql::record::{ProducerRecord, Record, RecordMetadata};
 use merkql_jepsen::history::{Inclusion, Key, MicroOp};
 use merkql_jepsen::merkle::Hash;
 use std::collections::BTreeSet;
@@ -22,6 +24,8 @@ pub(crate) enum Bug {
     RedeliveredAfterCommit,
     LeafWithoutPrefix,
     RootOfOneLess,
+    OffsetsCommittedFirst,
+    OffsetsCommittedLast,
 }
 
 /// The bug that is planted, if any, and what it has to remember.
@@ -102,6 +106,19 @@ impl Tamper {
             }
             _ => {}
         }
+    }
+
+    /// A transaction is about to be committed: its records and its offsets go one
+    /// after the other. Nothing if no such bug is planted.
+    pub(crate) fn committed_apart(
+        &self,
+        broker: &BrokerRef,
+        member: &mut Member,
+        records: &[ProducerRecord],
+    ) -> Option<merkql::Result<Vec<RecordMetadata>>> {
+        let offsets_first = self.is(Bug::OffsetsCommittedFirst);
+        let planted = offsets_first || self.is(Bug::OffsetsCommittedLast);
+        planted.then(|| in_two_steps(broker, member, records, offsets_first))
     }
 
     /// The log was opened again.

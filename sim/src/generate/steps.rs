@@ -27,6 +27,7 @@ enum Kind {
     SeekBack,
     Subscribe,
     Leave,
+    Transfer,
     Audit,
     Maintain,
     CreateTopic,
@@ -47,6 +48,7 @@ const KINDS: &[(Kind, u32, bool)] = &[
     (Kind::SeekBack, 2, true),
     (Kind::Subscribe, 3, true),
     (Kind::Leave, 2, true),
+    (Kind::Transfer, 6, true),
     (Kind::Audit, 5, true),
     (Kind::Maintain, 3, true),
     (Kind::CreateTopic, 2, false),
@@ -145,6 +147,15 @@ impl Maker<'_> {
         self.push(&by, Action::Subscribe { group, topics });
     }
 
+    /// Somebody takes orders over to another topic, or thinks better of it.
+    fn transfer(&mut self) {
+        let by = self.client("transfer", 2);
+        let [(from, _), (to, _), ..] = TOPICS;
+        let (group, from, to) = ("ledger".to_owned(), vec![from.to_owned()], to.to_owned());
+        let abort = self.random.random_bool(0.1);
+        self.push(&by, Action::Transfer { group, from, to, abort });
+    }
+
     /// Waits for what was handed over some steps ago.
     fn due_waits(&mut self) {
         let mut due = Vec::new();
@@ -197,6 +208,7 @@ impl Maker<'_> {
                 let ms = [10, 1000, 400_000][self.random.random_range(0..3)];
                 self.push("nemesis", Action::Sleep { ms });
             }
+            Kind::Transfer => self.transfer(),
             Kind::Poll | Kind::PollWaiting | Kind::Commit | Kind::SeekBack | Kind::Leave => {
                 let by = self.client("consumer", 4);
                 let does = match kind {

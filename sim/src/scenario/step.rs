@@ -81,6 +81,20 @@ pub enum Action {
         /// How many.
         records: u64,
     },
+    /// Takes records over to another topic, as a member of a group: polls once, and
+    /// sends what it makes of each record in one transaction with its offsets.
+    /// Joins the group before that if it has not, and again after a failure.
+    Transfer {
+        /// The group.
+        group: String,
+        /// The topics that are read.
+        from: Vec<String>,
+        /// The topic that is written.
+        to: String,
+        /// The transaction is dropped in place of its commit.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        abort: bool,
+    },
     /// Leaves the group.
     Leave,
     /// Takes the root of every partition, a proof of one of its records, and a
@@ -244,6 +258,7 @@ impl Action {
             Self::PollWaiting { .. } => "poll-waiting",
             Self::Commit => "commit",
             Self::SeekBack { .. } => "seek-back",
+            Self::Transfer { .. } => "transfer",
             Self::Leave => "leave",
             Self::Audit => "audit",
             Self::Maintain => "maintain",

@@ -18,8 +18,17 @@ struct Client {
     pending: BTreeMap<u32, Pending>,
 }
 
+/// What a client reads as a member of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Subscription {
+    group: String,
+    topics: Vec<String>,
+    /// Where it takes the records to, if it does.
+    to: Option<String>,
+}
+
 /// What each client has subscribed to last: it does so again after a crash.
-pub(crate) type Subscriptions = BTreeMap<String, (String, Vec<String>)>;
+pub(crate) type Subscriptions = BTreeMap<String, Subscription>;
 
 /// The process.
 #[derive(Debug)]
@@ -83,8 +92,19 @@ impl Host {
             Action::Retry { producer } => bench.retry(*producer),
             Action::Subscribe { group, topics } => {
                 self.leave(by);
-                self.subscriptions.insert(by.to_owned(), (group.clone(), topics.clone()));
+                let (group, topics) = (group.clone(), topics.clone());
+                let subscription = Subscription { group, topics, to: None };
+                self.subscriptions.insert(by.to_owned(), subscription);
                 self.join(by)
+            }
+            Action::Transfer { group, from, to, abort } => {
+                let (group, topics) = (group.clone(), from.clone());
+                let subscription = Subscription { group, topics, to: Some(to.clone()) };
+                if self.subscriptions.get(by) != Some(&subscription) {
+                    self.leave(by);
+                    self.subscriptions.insert(by.to_owned(), subscription);
+                }
+                self.transfer(by, to, *abort)
             }
             Action::Poll => self.poll(by, Duration::ZERO),
             Action::PollWaiting { timeout_ms } => self.poll(by, Duration::from_millis(*timeout_ms)),
@@ -113,8 +133,14 @@ impl Host {
 
     /// Joins the group that the client has subscribed to last.
     fn join(&mut self, by: &str) -> Result<()> {
-        let Some((group, topics)) = self.subscriptions.get(by).cloned() else { return Ok(()) };
+        let Some(Subscription { group, topics, to }) = self.subscriptions.get(by).cloned() else {
+            return Ok(());
+        };
         let member = self.bench.join(&group, &topics)?;
+        if to.is_some() {
+            // What became of the last transaction shows by this.
+            self.bench.read_committed(&member.process, &group, &member.consumer);
+        }
         self.client(by).member = Some(member);
         self.observe(&group);
         Ok(())
@@ -159,6 +185,31 @@ impl Host {
         }
     }
 
+    /// Polls once, and takes what that returned to another topic.
+    fn transfer(&mut self, by: &str, to: &str, abort: bool) -> Result<()> {
+        if self.bench.broker.topic(to).is_none() {
+            return Ok(());
+        }
+        if self.client(by).member.is_none() {
+            self.join(by)?;
+        }
+        let bench = self.bench.clone();
+        let Some(member) = &mut self.client(by).member else { return Ok(()) };
+        let records = bench.poll(member, Duration::ZERO);
+        let inputs = records.clone().unwrap_or_default();
+        let group = member.group.clone();
+        self.observe(&group);
+        let Some(member) = &mut self.client(by).member else { return Ok(()) };
+        bench.end_poll(member, records)?;
+        let done = bench.transfer(member, &inputs, to, abort);
+        self.observe(&group);
+        if done.is_err() {
+            // It stands behind what it has not taken over, and begins anew.
+            self.leave(by);
+        }
+        done.or_else(|error| if abort { Ok(()) } else { Err(error) })
+    }
+
     fn leave(&mut self, by: &str) {
         if let Some(member) = self.client(by).member.take() {
             let group = member.group.clone();
@@ -179,9 +230,12 @@ impl Host {
         let members: Vec<String> = self.subscriptions.keys().cloned().collect();
         // Twice: what one gives up another takes over.
         for name in members.iter().chain(&members) {
-            let polled = self.poll(name, Duration::ZERO);
-            let committed = self.with_member(name, Bench::commit);
-            self.wants_reopen |= polled.is_err() || committed.is_err();
+            let to = self.subscriptions.get(name).and_then(|of| of.to.clone());
+            let done = match to {
+                Some(to) => self.transfer(name, &to, false),
+                None => self.poll(name, Duration::ZERO).and(self.with_member(name, Bench::commit)),
+            };
+            self.wants_reopen |= done.is_err();
         }
     }
 

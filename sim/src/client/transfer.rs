@@ -1,0 +1,162 @@
+//! Consume, transform, produce: what a member polls goes to another topic, in one
+//! transaction with the offsets up to which it was polled.
+//!
+//! What is sent follows from the record that it was made from, so one that was taken
+//! over twice stands there twice, and is a duplicate. A transaction that has failed
+//! for certain is made again under the next attempt's number: what it was to send
+//! must never be seen.
+
+use super::Bench;
+use super::consume::Member;
+use super::errors::{datum_of as datum_of_error, kind_of, name_of};
+use super::names::{datum_of, key_of, record_key, taken_over};
+use super::produce::placed;
+use merkql::broker::Broker;
+use merkql::record::{ProducerRecord, Record, RecordMetadata};
+use merkql::{Error, Result};
+use merkql_jepsen::history::{Action, Attachments, Commit, Datum, Kind, MicroOp, Operation};
+
+/// What a transaction is to do, and how a history has it.
+struct Plan {
+    records: Vec<ProducerRecord>,
+    asked: Vec<MicroOp>,
+    commit: Commit,
+}
+
+impl Bench {
+    /// Takes records that the member has just polled over to a topic that exists.
+    /// After an error it has to join anew: it stands behind what it did not take over.
+    pub(crate) fn transfer(
+        &self,
+        member: &mut Member,
+        inputs: &[Record],
+        to: &str,
+        abort: bool,
+    ) -> Result<()> {
+        let plan = self.plan(member, inputs, to);
+        if plan.records.is_empty() && plan.commit.offsets.is_empty() {
+            return Ok(());
+        }
+        let process = member.process.clone();
+        let noted = |kind, steps| Operation::new(process.clone(), kind, Action::Txn(steps));
+        let with = || Attachments {
+            commits: Some(Box::new(plan.commit.clone())),
+            ..Attachments::default()
+        };
+        self.recorder.push(noted(Kind::Invoke, plan.asked.clone()).with(with()));
+        let done = if abort {
+            self.begin_and_drop(member, &plan)
+        } else if let Some(done) = self.tamper.committed_apart(&self.broker, member, &plan.records)
+        {
+            done
+        } else {
+            self.in_one_transaction(member, &plan)
+        };
+        match done {
+            Ok(places) => {
+                let answer = sent(&plan.records, &places);
+                let (steps, hashes) = placed(&answer);
+                let with = Attachments { hashes: hashes.hashes, ..with() };
+                self.recorder.push(noted(Kind::Ok, steps).with(with));
+                for record in &answer {
+                    let end = record.offset + 1;
+                    self.memory.note_retention(
+                        &self.recorder,
+                        &record.topic,
+                        record.partition,
+                        end,
+                    );
+                }
+                self.read_committed(&member.process, &member.group, &member.consumer);
+                Ok(())
+            }
+            Err(error) => {
+                self.recorder.met(name_of(&error));
+                let kind = if abort { Kind::Fail } else { kind_of(&error) };
+                let error_datum = datum_of_error(&error);
+                let with = Attachments { error: Some(error_datum), ..with() };
+                self.recorder.push(noted(kind, plan.asked.clone()).with(with));
+                if kind == Kind::Fail {
+                    *self.memory.state().failures.entry(member.group.clone()).or_default() += 1;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn plan(&self, member: &Member, inputs: &[Record], to: &str) -> Plan {
+        let attempt = self.memory.state().failures.get(&member.group).copied().unwrap_or_default();
+        let topic = self.broker.topic(to);
+        let mut records = Vec::new();
+        let mut asked = Vec::new();
+        for (number, input) in inputs.iter().enumerate() {
+            let Some(topic) = &topic else { continue };
+            let value = taken_over(&member.group, attempt, &input.value);
+            let spread = input.offset % u64::from(topic.num_partitions().max(1));
+            let partition = u32::try_from(spread).unwrap_or_default();
+            asked.push(MicroOp::send(key_of(to, partition), datum_of(&value)));
+            records.push(ProducerRecord::new(to, record_key(topic, partition, number), value));
+        }
+        let offsets = member.consumer.assignment().into_iter().filter_map(|(topic, number)| {
+            let position = member.consumer.position(&topic, number).ok()?;
+            let committed = member.consumer.committed(&topic, number).ok()?;
+            let moved = committed != Some(position);
+            moved.then(|| (key_of(&topic, number), Some(position)))
+        });
+        let offsets = offsets.collect();
+        let commit = Commit { group: Datum::str(&member.group), offsets, rest: Vec::new() };
+        Plan { records, asked, commit }
+    }
+
+    fn in_one_transaction(&self, member: &mut Member, plan: &Plan) -> Result<Vec<RecordMetadata>> {
+        let mut transaction = self.broker.transaction();
+        plan.records.iter().try_for_each(|record| transaction.send(record))?;
+        transaction.send_offsets(&mut member.consumer)?;
+        transaction.commit()
+    }
+
+    /// Begins the transaction, and thinks better of it.
+    fn begin_and_drop(&self, member: &mut Member, plan: &Plan) -> Result<Vec<RecordMetadata>> {
+        let mut transaction = self.broker.transaction();
+        plan.records.iter().try_for_each(|record| transaction.send(record))?;
+        transaction.send_offsets(&mut member.consumer)?;
+        transaction.abort();
+        Err(Error::Closed)
+    }
+}
+
+/// The records in the places that they were given.
+fn sent(records: &[ProducerRecord], places: &[RecordMetadata]) -> Vec<Record> {
+    let record = |(record, place): (&ProducerRecord, &RecordMetadata)| Record {
+        key: record.key.clone(),
+        value: record.value.clone(),
+        topic: place.topic.to_string(),
+        partition: place.partition,
+        offset: place.offset,
+        timestamp: place.timestamp,
+    };
+    records.iter().zip(places).map(record).collect()
+}
+
+/// The two halves of a transaction, one after the other: what it must not be.
+pub(crate) fn in_two_steps(
+    broker: &merkql::broker::BrokerRef,
+    member: &mut Member,
+    records: &[ProducerRecord],
+    offsets_first: bool,
+) -> Result<Vec<RecordMetadata>> {
+    if offsets_first {
+        member.consumer.commit_sync()?;
+    }
+    let sent = Broker::producer(broker).send_batch(records)?;
+    if !offsets_first {
+        member.consumer.commit_sync()?;
+    }
+    let place = |record: Record| RecordMetadata {
+        topic: record.topic.into(),
+        partition: record.partition,
+        offset: record.offset,
+        timestamp: record.timestamp,
+    };
+    Ok(sent.into_iter().map(place).collect())
+}
