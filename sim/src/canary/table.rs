@@ -11,8 +11,8 @@ use merkql_jepsen::Name;
 const LOST_BLOCK: &[Name] = &[Name::OffsetReuse, Name::Unavailable];
 
 /// What was read is gone: its offset is empty after a crash, or holds another
-/// record.
-const LOST_READ: &[Name] = &[Name::VanishedRead, Name::OffsetReuse];
+/// record; or the log notices by what a partition's file has of it.
+const LOST_READ: &[Name] = &[Name::VanishedRead, Name::OffsetReuse, Name::Unavailable];
 
 /// Records stand there twice; where recovery was cut short behind the second, the
 /// log itself finds records that no journal knows.
