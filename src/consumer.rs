@@ -17,6 +17,7 @@ use std::time::Duration;
 
 mod offsets;
 
+pub(crate) use offsets::GivenOffsets;
 use offsets::ToCommit;
 
 /// The longest id of a group, in bytes.

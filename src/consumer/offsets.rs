@@ -12,6 +12,9 @@ use crate::storage::partition::PartitionLog;
 use crate::sync::Mutex;
 use std::sync::Arc;
 
+/// Offsets by topic and partition, as a caller gives them.
+pub(crate) type GivenOffsets = Vec<((String, u32), u64)>;
+
 /// What is to be committed for the positions.
 #[derive(Debug)]
 pub(super) struct ToCommit {
@@ -56,39 +59,30 @@ impl Consumer {
         ToCommit { commits, lost: lost.map(|log| not_assigned(log)) }
     }
 
-    /// The commits that stand for these offsets.
-    pub(crate) fn commits_of(&self, offsets: &[((&str, u32), u64)]) -> Result<Vec<Commit>> {
-        let commit = |((topic, partition), offset): &((&str, u32), u64)| {
-            let mut assigned = self.assigned.iter();
-            let found = assigned.find(|(_, assigned)| assigned.is_of(topic, *partition));
-            let commit = found.map(|(key, _)| Commit { key: *key, offset: *offset });
-            let topic = (*topic).to_owned();
-            commit.ok_or(Error::NotAssigned { topic, partition: *partition })
-        };
-        offsets.iter().map(commit).collect()
+    /// The positions that are not committed yet, if all are this consumer's still
+    /// ([`Error::NotAssigned`]).
+    pub(crate) fn all_positions(&mut self, members: &Group) -> Result<Vec<Commit>> {
+        let ToCommit { commits, lost } = self.positions_to_commit(members);
+        // What was taken away is told once.
+        self.given_up.clear();
+        lost.map_or(Ok(commits), Err)
     }
 
-    /// What is to be committed, `given` or for the positions, if all of it is this
-    /// consumer's still ([`Error::NotAssigned`]).
-    pub(crate) fn commits_owned(
-        &mut self,
+    /// These offsets, if all partitions are this consumer's ([`Error::NotAssigned`]).
+    pub(crate) fn commits_of(
+        &self,
         members: &Group,
-        given: Option<Vec<Commit>>,
+        offsets: &GivenOffsets,
     ) -> Result<Vec<Commit>> {
-        let Some(commits) = given else {
-            let ToCommit { commits, lost } = self.positions_to_commit(members);
-            // What was taken away is told once.
-            self.given_up.clear();
-            return lost.map_or(Ok(commits), Err);
+        let commit = |((topic, partition), offset): &((String, u32), u64)| {
+            let mut assigned = self.assigned.iter();
+            let found = assigned.find(|(key, assigned)| {
+                assigned.is_of(topic, *partition) && members.owns(self.member, **key)
+            });
+            let commit = found.map(|(key, _)| Commit { key: *key, offset: *offset });
+            commit.ok_or(Error::NotAssigned { topic: topic.clone(), partition: *partition })
         };
-        for Commit { key, .. } in &commits {
-            if let Some(assigned) = self.assigned.get(key)
-                && !members.owns(self.member, *key)
-            {
-                return Err(not_assigned(&assigned.log));
-            }
-        }
-        Ok(commits)
+        offsets.iter().map(commit).collect()
     }
 
     /// These are durable now.
