@@ -11,7 +11,7 @@ use crate::storage::canonical::RecordHasher;
 use crate::storage::frame::Body;
 use crate::storage::hashes::HashReader;
 use crate::storage::partition::{PartitionLog, View};
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -96,6 +96,19 @@ impl Partition {
     /// (Kafka: the high watermark.)
     pub fn next_offset(&self) -> u64 {
         self.store.view.next_offset()
+    }
+
+    /// The first offset whose record has at least this timestamp; `None` if there is
+    /// none. Senders may choose timestamps, so they need not ascend: records behind
+    /// it may be older. (Kafka: `offsetsForTimes`.)
+    pub fn offset_for_timestamp(&self, timestamp: DateTime<Utc>) -> Result<Option<u64>> {
+        let ProofStore { log, view } = &self.store;
+        // What no record can have is before all of them or behind.
+        let timestamp_ns = match timestamp.timestamp_nanos_opt() {
+            None if timestamp > DateTime::UNIX_EPOCH => return Ok(None),
+            timestamp_ns => timestamp_ns.unwrap_or(i64::MIN),
+        };
+        Ok(log.offset_for_time(view, timestamp_ns)?.map(|(offset, _)| offset))
     }
 
     /// The first offset that can be read. (Kafka: the log start offset.)
