@@ -11,7 +11,7 @@ use crate::storage::canonical::RecordHasher;
 use crate::storage::frame::Body;
 use crate::storage::hashes::HashReader;
 use crate::storage::partition::{PartitionLog, View};
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -50,7 +50,8 @@ pub struct ProofStore {
 }
 
 impl Partition {
-    /// The record at `offset`; `None` below the log's start and past its end.
+    /// The record at `offset`; `None` below the log's start, past its end, and where
+    /// compaction has removed it, be it after this view was taken.
     /// One that is no text is [`Error::NotText`], and `read_bytes` returns it.
     pub fn read(&self, offset: u64) -> Result<Option<Record>> {
         let mut found = None;
@@ -96,6 +97,19 @@ impl Partition {
     /// (Kafka: the high watermark.)
     pub fn next_offset(&self) -> u64 {
         self.store.view.next_offset()
+    }
+
+    /// The first offset whose record has at least this timestamp; `None` if there is
+    /// none. Senders may choose timestamps, so they need not ascend: records behind
+    /// it may be older. (Kafka: `offsetsForTimes`.)
+    pub fn offset_for_timestamp(&self, timestamp: DateTime<Utc>) -> Result<Option<u64>> {
+        let ProofStore { log, view } = &self.store;
+        // What no record can have is before all of them or behind.
+        let timestamp_ns = match timestamp.timestamp_nanos_opt() {
+            None if timestamp > DateTime::UNIX_EPOCH => return Ok(None),
+            timestamp_ns => timestamp_ns.unwrap_or(i64::MIN),
+        };
+        Ok(log.offset_for_time(view, timestamp_ns)?.map(|(offset, _)| offset))
     }
 
     /// The first offset that can be read. (Kafka: the log start offset.)

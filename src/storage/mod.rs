@@ -19,16 +19,21 @@
 //! say what it means, [`recovery`] makes it whole.
 
 pub(crate) mod block;
+pub(crate) mod body;
 pub(crate) mod canonical;
 pub(crate) mod chain;
 pub(crate) mod checkpoint;
 pub(crate) mod codec;
 pub(crate) mod commit;
+pub(crate) mod compaction;
 pub(crate) mod draft;
 pub(crate) mod entry;
 pub(crate) mod files;
 pub(crate) mod frame;
+pub(crate) mod frame_reader;
+pub(crate) mod gap;
 pub(crate) mod hashes;
+pub(crate) mod head;
 pub(crate) mod index;
 pub(crate) mod journal;
 pub(crate) mod judge;
@@ -38,8 +43,10 @@ pub(crate) mod open;
 pub(crate) mod options;
 pub(crate) mod partition;
 pub(crate) mod producers;
+pub(crate) mod rebuild;
 pub(crate) mod recovery;
 pub(crate) mod segment;
+pub(crate) mod segment_index;
 pub(crate) mod settings;
 pub(crate) mod slots;
 pub(crate) mod store;
