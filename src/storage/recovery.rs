@@ -137,10 +137,10 @@ impl Store {
                     // Judging made it, and knows which names its folders hold.
                     let Some(topic) = findings.created.get(&incarnation) else { continue };
                     self.ensure_folders(topic)?;
-                    self.tables_mut().create(Arc::clone(topic));
+                    self.tables_mut().put(Arc::clone(topic));
                 }
                 Entry::Append { key, records, frames, .. } => {
-                    let partition = self.tables().partitions().find(|log| log.key == key).cloned();
+                    let partition = self.tables().partition(key).cloned();
                     // Judging has seen to it that every append has its partition.
                     let Some(partition) = partition else { continue };
                     let mut draft = Draft::new(&partition, self.options, self.env.now_ns());
@@ -167,7 +167,7 @@ impl Store {
         let Some(block) = chain.blocks.last() else { return Ok(()) };
         for entry in decode_block(block)? {
             let Entry::Append { key, frames, .. } = entry else { continue };
-            let partition = self.tables().partitions().find(|log| log.key == key).cloned();
+            let partition = self.tables().partition(key).cloned();
             let frame = partition.as_ref().and_then(|log| Frame::parse(log.name.seed, frames));
             let Some((partition, frame)) = partition.zip(frame) else { continue };
             let mut again = StagedRecords::new(Arc::clone(&partition));
@@ -211,7 +211,7 @@ impl Store {
         for found in findings.partitions.iter().filter(|found| found.hashes == Length::Shorter) {
             self.env.probe.mark("recovery.hashes_rebuilt");
             let key = found.partition.key;
-            let partition = self.tables().partitions().find(|log| log.key == key).cloned();
+            let partition = self.tables().partition(key).cloned();
             let Some(partition) = partition else { continue };
             // A sector that cannot be read is damage, too, and of this partition alone.
             match partition.rebuild_hashes() {

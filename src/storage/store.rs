@@ -15,7 +15,7 @@ use super::tables::Tables;
 use super::write::BlockDraft;
 use crate::env::{Clock, Entropy, FileSystem, Lock, Probe, Signal};
 use crate::error::{Error, Result};
-use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard, lock};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -85,6 +85,8 @@ pub(crate) struct Store {
     /// Counts blocks that became readable.
     pub(crate) appended: Signal,
     tables: RwLock<Tables>,
+    /// That of the tables, to be looked at without their lock.
+    topics_version: AtomicU64,
     lock: Mutex<Option<Box<dyn Lock>>>,
     closed: AtomicBool,
     /// Set once the log is whole; until then there is nothing to be closed.
@@ -109,6 +111,7 @@ impl Store {
             queue: Queue::default(),
             writer: Mutex::new(writer),
             appended: Signal::new(),
+            topics_version: AtomicU64::new(tables.version),
             tables: RwLock::new(tables),
             lock: Mutex::new(Some(lock)),
             closed: AtomicBool::default(),
@@ -127,6 +130,18 @@ impl Store {
 
     pub(crate) fn tables_mut(&self) -> RwLockWriteGuard<'_, Tables> {
         self.tables.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts changes of the set of topics and partitions. Who sees a number here
+    /// sees in the tables at least what it stands for.
+    #[expect(dead_code, reason = "consumers are to look at it before each poll")]
+    pub(crate) fn topics_version(&self) -> u64 {
+        self.topics_version.load(Ordering::Acquire)
+    }
+
+    /// Notes the tables' version; called under their lock.
+    pub(crate) fn note_topics_version(&self, tables: &Tables) {
+        self.topics_version.store(tables.version, Ordering::Release);
     }
 
     /// Stages an operation; nothing is written yet.

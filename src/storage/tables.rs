@@ -57,6 +57,10 @@ pub(crate) struct Tables {
     pub(crate) groups: BTreeMap<String, GroupOffsets>,
     pub(crate) producers: Producers,
     pub(crate) next_incarnation: u64,
+    /// Raised whenever topics or their partitions come or go.
+    pub(crate) version: u64,
+    /// The names of the living topics.
+    names: BTreeMap<u64, Arc<str>>,
 }
 
 impl Tables {
@@ -68,7 +72,10 @@ impl Tables {
         let group = |(group, commits): (&String, &Vec<Commit>)| {
             (group.clone(), commits.iter().map(|commit| (commit.key, commit.offset)).collect())
         };
+        let name = |state: &TopicState| (state.incarnation, state.name.as_str().into());
         Self {
+            names: manifest.topics.iter().map(name).collect(),
+            version: 0,
             topics: manifest.topics.iter().map(topic).collect(),
             groups: manifest.groups.iter().map(group).collect(),
             producers: manifest.producers.clone(),
@@ -113,10 +120,38 @@ impl Tables {
         offsets.extend(commits.iter().map(|commit| (commit.key, commit.offset)));
     }
 
-    /// A new topic.
-    pub(crate) fn create(&mut self, topic: Arc<TopicLog>) {
-        self.next_incarnation = self.next_incarnation.max(topic.incarnation + 1);
+    /// The topic of this incarnation, if it lives.
+    pub(crate) fn topic_of(&self, incarnation: u64) -> Option<&Arc<TopicLog>> {
+        self.topics.get(&**self.names.get(&incarnation)?)
+    }
+
+    /// The partition of this key, if it lives.
+    pub(crate) fn partition(&self, key: PartitionKey) -> Option<&Arc<PartitionLog>> {
+        self.topic_of(key.incarnation)?.partitions.get(usize::try_from(key.partition).ok()?)
+    }
+
+    /// A new topic, or one with more partitions than before.
+    pub(crate) fn put(&mut self, topic: Arc<TopicLog>) {
+        self.count_incarnation(topic.incarnation);
+        self.names.insert(topic.incarnation, Arc::clone(&topic.name));
         self.topics.insert(topic.name.to_string(), topic);
+        self.version += 1;
+    }
+
+    /// Takes a topic away, and what groups have committed for it.
+    pub(crate) fn delete(&mut self, incarnation: u64) -> Option<Arc<TopicLog>> {
+        self.groups.retain(|_, offsets| {
+            offsets.retain(|key, _| key.incarnation != incarnation);
+            !offsets.is_empty()
+        });
+        let name = self.names.remove(&incarnation)?;
+        self.version += 1;
+        self.topics.remove(&*name)
+    }
+
+    /// The incarnation is taken, for good.
+    pub(crate) fn count_incarnation(&mut self, incarnation: u64) {
+        self.next_incarnation = self.next_incarnation.max(incarnation + 1);
     }
 }
 

@@ -279,7 +279,7 @@ impl Store {
         let BlockDraft { topics, partitions, commits, sent, producers: _ } = draft;
         let mut tables = self.tables_mut();
         for topic in topics.into_values() {
-            tables.create(topic);
+            tables.put(topic);
         }
         for (key, drafted) in partitions {
             show(writer, key, drafted);
@@ -290,6 +290,7 @@ impl Store {
         for (id, sent) in sent {
             tables.producers.record(id, sent, sequence, self.options.producers_max);
         }
+        self.note_topics_version(&tables);
         drop(tables);
         self.appended.notify();
     }
