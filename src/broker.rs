@@ -189,14 +189,18 @@ impl Broker {
 
     /// Creates a topic with settings of its own, in place of the broker's defaults.
     /// One that exists with the same number of partitions is fine and keeps the
-    /// settings it has, with another it is [`Error::PartitionCountMismatch`].
+    /// settings it has, with another it is [`Error::PartitionCountMismatch`]. A
+    /// setting that is out of its range is [`Error::InvalidOption`].
     pub fn create_topic_with(&self, name: &str, config: &TopicConfig) -> Result<()> {
-        self.create_topic_log(name, config.partitions, config.settings()).map(drop)
+        let settings = config.settings();
+        settings.validate()?;
+        self.create_topic_log(name, config.partitions, settings).map(drop)
     }
 
-    /// Writes and syncs what is pending, and completes a checkpoint: afterwards
-    /// nothing would have to be replayed. Appends do this by themselves, a piece
-    /// at a time; call it to choose the moment.
+    /// Writes and syncs what is pending, lets go what retention does not keep, and
+    /// completes a checkpoint: afterwards nothing would have to be replayed, and
+    /// what was deleted takes no room. Appends do this by themselves, a piece at a
+    /// time; call it to choose the moment.
     pub fn maintain(&self) -> Result<()> {
         self.store.maintain()
     }

@@ -14,7 +14,7 @@ use super::settings::TopicSettings;
 use crate::env::EntryKind;
 use crate::error::{Error, IoContext, Result};
 use crate::merkle::{CompactRange, Hash, leaf_hash};
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, RwLock, lock};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -69,6 +69,8 @@ pub(crate) struct PartitionLog {
     view: RwLock<Arc<View>>,
     /// Records below it are gone, or are to go.
     log_start: AtomicU64,
+    /// Its topic is gone.
+    deleted: AtomicBool,
     head: Mutex<Head>,
 }
 
@@ -140,6 +142,7 @@ impl PartitionLog {
             options: context.options,
             view: RwLock::new(Arc::new(View { range: state.range, segments })),
             log_start: AtomicU64::new(state.log_start),
+            deleted: AtomicBool::default(),
             head: Mutex::new(head),
         }
     }
@@ -235,6 +238,7 @@ impl PartitionLog {
         chunk_bytes: usize,
         visit: &mut dyn FnMut(u64, Body<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
+        self.check_living()?;
         let end_offset = end_offset.min(view.next_offset());
         let mut from = from.max(self.log_start());
         let first = view.segments.partition_point(|segment| segment.base_offset <= from);
@@ -252,6 +256,8 @@ impl PartitionLog {
                 Ok(flow)
             });
             match read {
+                // The topic was deleted while it was read.
+                Err(_) if self.is_deleted() => return self.check_living(),
                 // Retention took the segment away while it was read.
                 Err(error) if error.is_corruption() && segment_end <= self.log_start() => {}
                 read => read?,
@@ -267,9 +273,11 @@ impl PartitionLog {
     /// first segment stand in for it.
     pub(crate) fn rebuild_hashes(&self) -> Result<()> {
         self.pool.latch().check()?;
+        self.check_living()?;
         let view = self.view();
         let start = view.segments.first().map(|segment| segment.base_range.clone());
-        let start = start.unwrap_or_default();
+        // Without a segment nothing but the peaks at the log's end is left.
+        let start = start.unwrap_or_else(|| view.range.clone());
         let computed = self.compute_tree(&view, start.clone(), &mut |_, _| Ok(()))?;
         if computed != view.range {
             let reason = "the records do not hash to the tree of the manifest";
@@ -475,6 +483,45 @@ impl PartitionLog {
     fn sync_dir(&self) -> Result<()> {
         let synced = self.pool.file_system().sync_dir(&self.dir).at("sync", &self.dir);
         synced.inspect_err(|error| self.pool.latch().set(error))
+    }
+}
+
+/// The end of records, and of the topic.
+impl PartitionLog {
+    pub(crate) fn settings(&self) -> &TopicSettings {
+        &self.settings
+    }
+
+    /// What lies below `offset` is gone. Returns the segments that leave the view
+    /// with it: all of them, once nothing is left to be read; what lies below the
+    /// start otherwise goes at a checkpoint. No draft may be under way.
+    pub(crate) fn move_start(&self, offset: u64) -> Vec<Arc<Segment>> {
+        let view = self.view();
+        self.log_start.fetch_max(offset.min(view.next_offset()), Ordering::AcqRel);
+        if self.log_start() < view.next_offset() {
+            return Vec::new();
+        }
+        self.set_view(View { range: view.range.clone(), segments: Vec::new() });
+        self.head().active_is_damaged = false;
+        view.segments.clone()
+    }
+
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.deleted.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn check_living(&self) -> Result<()> {
+        let topic = || self.name.topic.to_string();
+        if self.is_deleted() { Err(Error::TopicDeleted { topic: topic() }) } else { Ok(()) }
+    }
+
+    /// Its topic is gone. Its files are closed, whoever still reads them.
+    pub(crate) fn delete(&self) {
+        self.deleted.store(true, Ordering::Release);
+        for segment in &self.view().segments {
+            segment.file.give_up();
+        }
+        self.hashes.file.give_up();
     }
 }
 

@@ -17,9 +17,10 @@ use crate::env::{Clock, Entropy, FileSystem, Lock, Probe, Signal};
 use crate::error::{Error, Result};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard, lock};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 /// The seams, together.
 #[derive(Debug, Clone)]
@@ -66,6 +67,12 @@ pub(crate) struct Writer {
     pub(crate) touched: BTreeMap<PartitionKey, Arc<PartitionLog>>,
     /// Files that nothing names any more, to be removed after the next checkpoint.
     pub(crate) garbage: Vec<PathBuf>,
+    /// Folders of deleted topics, to be removed after the next checkpoint.
+    pub(crate) garbage_folders: Vec<PathBuf>,
+    /// Folders that no slot names: a few of them go with each commit.
+    pub(crate) removable: VecDeque<PathBuf>,
+    /// When retention was looked at last, by the monotonic clock.
+    pub(crate) retained_at: Duration,
     /// What may be taken for durable.
     pub(crate) footing: Footing,
     /// The incarnation that the next topic gets, above every name on disk.
@@ -192,6 +199,7 @@ impl Store {
         let mut draft = BlockDraft::default();
         let prepare = |staged: &Staged| self.prepare(writer, &mut draft, &staged.operation);
         let outcomes: Vec<_> = group.iter().map(prepare).collect();
+        self.draft_retention(writer, &mut draft);
         match self.commit_block(writer, draft) {
             Ok(()) => outcomes,
             Err(error) => {
@@ -215,9 +223,16 @@ impl Store {
         self.check_open()?;
         self.latch.check()?;
         let guard = self.latch.guard("a checkpoint panicked");
-        let done = self.checkpoint_now(&mut writer);
+        let done = self.retain_now(&mut writer).and_then(|()| self.checkpoint_now(&mut writer));
         guard.passed();
         done.map_err(|error| self.latch.told(error))
+    }
+
+    /// Moves logs' starts as far as retention lets them, in a block of its own.
+    fn retain_now(&self, writer: &mut Writer) -> Result<()> {
+        let mut draft = BlockDraft::default();
+        self.draft_all_starts(&mut draft);
+        if draft.is_empty() { Ok(()) } else { self.commit_block(writer, draft) }
     }
 
     /// Whether [`Store::close`] was called.

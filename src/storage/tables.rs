@@ -10,7 +10,7 @@ use super::manifest::{Manifest, PartitionState, TopicState};
 use super::partition::{PartitionContext, PartitionLog};
 use super::producers::Producers;
 use super::settings::TopicSettings;
-use crate::sync::atomic::AtomicU64;
+use crate::sync::atomic::{AtomicU64, Ordering};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -35,6 +35,27 @@ impl TopicLog {
         };
         let partitions = (0..).zip(partitions).map(partition).collect();
         Self { name, incarnation, settings, partitions, turns: AtomicU64::default() }
+    }
+
+    /// The same topic with more partitions, `partitions` in all.
+    pub(crate) fn grown(&self, context: &PartitionContext, partitions: u32) -> Self {
+        let new = (self.partition_count()..partitions).map(|partition| {
+            let key = PartitionKey { incarnation: self.incarnation, partition };
+            let state = PartitionState::default();
+            Arc::new(PartitionLog::new(context, &self.name, key, self.settings, state))
+        });
+        Self {
+            name: Arc::clone(&self.name),
+            incarnation: self.incarnation,
+            settings: self.settings,
+            partitions: self.partitions.iter().cloned().chain(new).collect(),
+            turns: AtomicU64::new(self.turns.load(Ordering::Relaxed)),
+        }
+    }
+
+    pub(crate) fn partition_count(&self) -> u32 {
+        // At most `PARTITIONS_MAX`.
+        u32::try_from(self.partitions.len()).unwrap_or(u32::MAX)
     }
 
     fn state(&self) -> TopicState {
