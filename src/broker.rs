@@ -201,16 +201,20 @@ impl Broker {
 
     /// Creates a topic with settings of its own, in place of the broker's defaults.
     /// One that exists with the same number of partitions is fine and keeps the
-    /// settings it has, with another it is [`Error::PartitionCountMismatch`].
+    /// settings it has, with another it is [`Error::PartitionCountMismatch`]. A
+    /// setting that is out of its range is [`Error::InvalidOption`].
     pub fn create_topic_with(&self, name: &str, config: &TopicConfig) -> Result<()> {
-        self.create_topic_log(name, config.partitions, config.settings()).map(drop)
+        let settings = config.settings();
+        settings.validate()?;
+        self.create_topic_log(name, config.partitions, settings).map(drop)
     }
 
-    /// Writes and syncs what is pending, compacts the topics that want it, and
-    /// completes a checkpoint: afterwards nothing would have to be replayed.
+    /// Writes and syncs what is pending, lets go what retention does not keep,
+    /// compacts the topics that want it, and completes a checkpoint: afterwards
+    /// nothing would have to be replayed, and what was deleted takes no room.
     ///
-    /// Appends complete checkpoints by themselves, a piece at a time; call this to
-    /// choose the moment. They never compact, so that no append pays for it: that
+    /// Appends do all but the compaction by themselves, a piece at a time; call this
+    /// to choose the moment. They never compact, so that no append pays for it: that
     /// is done here alone, so call it now and then where topics are compacted
     /// ([`crate::topic::TopicConfig::compaction`]). All files of a partition but
     /// the one that is appended to are read, and those written anew in which

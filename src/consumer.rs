@@ -103,11 +103,7 @@ impl Consumer {
     /// group. A topic need not exist: its records come once it does.
     pub fn subscribe(&mut self, topics: &[&str]) -> Result<()> {
         self.check_open()?;
-        let size_bytes = self.config.group_id.len();
-        if size_bytes > GROUP_ID_BYTES_MAX {
-            let (size_bytes, limit_bytes) = (size_bytes as u64, GROUP_ID_BYTES_MAX as u64);
-            return Err(Error::GroupIdTooLong { size_bytes, limit_bytes });
-        }
+        check_group_id(&self.config.group_id)?;
         topics.iter().try_for_each(|topic| check_name(topic))?;
         self.topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
         self.known = self.candidates().into_keys().collect();
@@ -377,4 +373,13 @@ impl Drop for Consumer {
             self.leave();
         }
     }
+}
+
+/// Checks a group's id against the limit.
+pub(crate) fn check_group_id(group_id: &str) -> Result<()> {
+    let (size_bytes, limit_bytes) = (group_id.len() as u64, GROUP_ID_BYTES_MAX as u64);
+    if size_bytes > limit_bytes {
+        return Err(Error::GroupIdTooLong { size_bytes, limit_bytes });
+    }
+    Ok(())
 }

@@ -190,6 +190,27 @@ impl Group {
         let able = loads.iter().filter(|(id, _)| self.wants(**id, key));
         able.min_by_key(|(id, load)| (**load, **id)).map(|(id, _)| *id)
     }
+
+    /// The live members and what each owns. Those that stopped polling are taken
+    /// out; without any, where reading began is forgotten.
+    pub(crate) fn members_and_partitions(
+        &mut self,
+        now: Duration,
+        interval_max: Duration,
+    ) -> BTreeMap<MemberId, Vec<PartitionKey>> {
+        // Members are counted from 1, so nobody is spared.
+        if self.expire(0, now, interval_max) {
+            self.rebalance();
+        }
+        if self.members.is_empty() {
+            self.origins.clear();
+        }
+        let mut members: BTreeMap<_, _> = self.members.keys().map(|id| (*id, Vec::new())).collect();
+        for (key, owner) in &self.owners {
+            members.entry(*owner).or_default().push(*key);
+        }
+        members
+    }
 }
 
 /// All groups that have, or had, members.
@@ -209,6 +230,12 @@ impl Groups {
     pub(crate) fn group(&self, id: &str) -> Arc<Mutex<Group>> {
         let mut state = lock(&self.state);
         Arc::clone(state.groups.entry(id.to_owned()).or_default())
+    }
+
+    /// The groups that have, or had, members, in the order of their ids.
+    pub(crate) fn all(&self) -> Vec<(String, Arc<Mutex<Group>>)> {
+        let state = lock(&self.state);
+        state.groups.iter().map(|(id, group)| (id.clone(), Arc::clone(group))).collect()
     }
 
     pub(crate) fn new_member(&self) -> MemberId {

@@ -42,6 +42,7 @@
 
 #![deny(missing_docs)]
 
+pub mod admin;
 pub mod broker;
 pub mod compression;
 pub mod consumer;

@@ -174,7 +174,11 @@ impl ProofStore {
     /// Runs `with` on the stored hashes. If its result is damaged, the hashes
     /// are rebuilt from the records, once, and it runs again.
     fn with_hashes<T>(&self, with: impl Fn(&HashReader<'_>) -> Result<Option<T>>) -> Result<T> {
-        let attempt = || with(&self.log.hashes.reader(self.view.next_offset()));
+        let attempt = || {
+            let made = with(&self.log.hashes.reader(self.view.next_offset()));
+            // A deleted topic is told as such, whatever is left of its files.
+            self.log.check_living().and(made)
+        };
         match attempt() {
             Ok(Some(made)) => return Ok(made),
             Err(error) if !is_damage(&error) => return Err(error),

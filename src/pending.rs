@@ -168,8 +168,7 @@ impl<R: StoredRecord> Unplaced<R> {
         let mut first_time = Vec::new();
         for placement in placements {
             let end = placement.base_offset.saturating_add(placement.records);
-            let log =
-                broker.store.tables().partitions().find(|log| log.key == placement.key).cloned();
+            let log = broker.store.tables().partition(placement.key).cloned();
             let Some(log) = log else { continue };
             log.read(&log.view(), placement.base_offset, end, usize::MAX, &mut |offset, body| {
                 let record = R::from_body(&log, offset, body)?;

@@ -44,8 +44,8 @@ impl Topic {
         self.partitions.get(usize::try_from(partition).ok()?)
     }
 
-    /// The partition that records with this key go to, today and always. (Kafka's
-    /// default partitioner: murmur2 of the key, modulo the partitions.)
+    /// The partition that records with this key go to, until partitions are added.
+    /// (Kafka's default partitioner: murmur2 of the key, modulo the partitions.)
     pub fn partition_of_key(&self, key: &str) -> u32 {
         // A topic has at least one partition.
         partition_of_key(key.as_bytes(), self.num_partitions().max(1))

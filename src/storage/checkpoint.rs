@@ -15,7 +15,7 @@ use super::files::PooledFile;
 use super::manifest::Manifest;
 use super::segment::Segment;
 use super::store::{Footing, Store, Writer};
-use crate::error::{IoContext, Result};
+use crate::error::Result;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -35,6 +35,8 @@ pub(crate) struct PendingCheckpoint {
     sealed: Vec<Arc<Segment>>,
     /// Files that the manifest does not name any more.
     remove: Vec<PathBuf>,
+    /// Folders that it does not name any more.
+    remove_folders: Vec<PathBuf>,
 }
 
 impl Store {
@@ -54,7 +56,9 @@ impl Store {
             files.extend(partition.dirty_files());
         }
         let manifest = self.tables().to_manifest(self.context.log_id, writer.journal.start());
-        writer.checkpoint = Some(PendingCheckpoint { manifest, files, synced: 0, sealed, remove });
+        let remove_folders = std::mem::take(&mut writer.garbage_folders);
+        writer.checkpoint =
+            Some(PendingCheckpoint { manifest, files, synced: 0, sealed, remove, remove_folders });
     }
 
     /// Does the part of the pending work that is due with one commit. What
@@ -66,6 +70,9 @@ impl Store {
         let advanced = self.advance_checkpoint(writer, fill);
         if advanced.and_then(|()| writer.journal.prepare_ahead(block_bytes)).is_err() {
             self.env.probe.mark("checkpoint.put_off");
+        }
+        if self.latch.check().is_ok() {
+            self.remove_some_folders(writer);
         }
     }
 
@@ -90,6 +97,7 @@ impl Store {
         }
         writer.slots.write(&pending.manifest)?;
         let remove = std::mem::take(&mut pending.remove);
+        writer.removable.extend(std::mem::take(&mut pending.remove_folders));
         writer.checkpoint = None;
         self.env.probe.mark("checkpoint.complete");
         writer.journal.release_behind()?;
@@ -107,27 +115,17 @@ impl Store {
         Ok(())
     }
 
-    /// Removes files that nothing names. One that cannot be removed now is
-    /// tried again after the next checkpoint.
-    pub(crate) fn remove_files(&self, paths: Vec<PathBuf>, writer: &mut Writer) {
-        for path in paths {
-            match self.env.file_system.remove_file(&path).at("remove", &path) {
-                Err(error) if !error.is_not_found() => writer.garbage.push(path),
-                _ => {}
-            }
-        }
-    }
-
     /// Completes a checkpoint of everything that is committed.
     pub(crate) fn checkpoint_now(&self, writer: &mut Writer) -> Result<()> {
         self.finish_checkpoint(writer)?;
         let unchanged = writer.touched.is_empty() && writer.journal.start().position == 0;
-        if unchanged || writer.footing != Footing::Changed {
-            return Ok(());
+        if !unchanged && writer.footing == Footing::Changed {
+            writer.journal.roll(0)?;
+            self.begin_checkpoint(writer);
+            self.finish_checkpoint(writer)?;
         }
-        writer.journal.roll(0)?;
-        self.begin_checkpoint(writer);
-        self.finish_checkpoint(writer)
+        self.remove_all_folders(writer);
+        Ok(())
     }
 
     /// Leaves a directory in which there is nothing to replay and nothing
@@ -155,6 +153,7 @@ impl Store {
             }
         }
         self.finish_checkpoint(writer)?;
+        self.remove_all_folders(writer);
         writer.journal.trim()
     }
 }

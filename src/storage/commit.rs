@@ -12,6 +12,7 @@
 use super::draft::StagedRecords;
 use super::entry::{Commit, Placement};
 use super::latch::Latch;
+use super::partition::PartitionLog;
 use super::producers::Sent;
 use super::settings::TopicSettings;
 use super::tables::TopicLog;
@@ -49,6 +50,14 @@ pub(crate) enum Operation {
     },
     /// A new topic.
     CreateTopic { name: String, partitions: u32, settings: TopicSettings },
+    /// A topic's end.
+    DeleteTopic { name: String },
+    /// More partitions for a topic: so many in all.
+    AddPartitions { name: String, partitions: u32 },
+    /// The end of a partition's records below an offset.
+    DeleteRecords { partition: Arc<PartitionLog>, before_offset: u64 },
+    /// The end of everything that a group has committed.
+    ForgetGroup { group: String },
 }
 
 impl Operation {
@@ -60,8 +69,13 @@ impl Operation {
                 let placements = if sent.is_some() { records.len() } else { 0 };
                 frames + ((records.len() + commits + placements) * ENTRY_BYTES) as u64
             }
-            Self::CreateTopic { .. } => ENTRY_BYTES as u64,
+            _ => ENTRY_BYTES as u64,
         }
+    }
+
+    /// Whether it has a block for itself.
+    fn is_alone(&self) -> bool {
+        !matches!(self, Self::Write { .. } | Self::CreateTopic { .. })
     }
 }
 
@@ -73,7 +87,7 @@ pub(crate) enum Outcome {
     Written(Vec<Placement>),
     /// The send was made before.
     Repeated(Sent),
-    /// The topic, new or not.
+    /// The topic that it was about, as it is now, or was.
     Topic(Arc<TopicLog>),
 }
 
@@ -284,10 +298,14 @@ impl Queue {
         let mut count = 0;
         for staged in &state.staged {
             bytes += staged.operation.bytes();
-            if count > 0 && bytes > GROUP_BYTES_MAX {
+            let alone = staged.operation.is_alone();
+            if count > 0 && (alone || bytes > GROUP_BYTES_MAX) {
                 break;
             }
             count += 1;
+            if alone {
+                break;
+            }
         }
         state.last_group = count;
         state.staged.drain(..count).collect()

@@ -148,7 +148,8 @@ impl Run {
 #[derive(Debug)]
 pub(crate) struct Draft {
     pub(crate) partition: Arc<PartitionLog>,
-    options: StorageOptions,
+    /// A segment is sealed before an append would take it past this.
+    segment_bytes: u64,
     /// The wall clock, for the segments that are begun.
     now_ns: i64,
     /// The tree after everything drafted; its size is the next offset.
@@ -165,7 +166,7 @@ impl Draft {
         Self {
             range: partition.view().range.clone(),
             partition: Arc::clone(partition),
-            options,
+            segment_bytes: partition.settings().segment_bytes.unwrap_or(options.segment_bytes),
             now_ns,
             runs: Vec::new(),
             slots: Vec::new(),
@@ -175,6 +176,11 @@ impl Draft {
 
     pub(crate) fn next_offset(&self) -> u64 {
         self.range.size()
+    }
+
+    /// Whether a segment was sealed.
+    pub(crate) fn seals(&self) -> bool {
+        self.runs.iter().any(|run| run.is_new && run.base_offset > 0)
     }
 
     /// Whether there is anything to be committed.
@@ -187,7 +193,7 @@ impl Draft {
     pub(crate) fn reserve(&mut self, frames_len: u64, records: u64, pin: bool) -> Result<()> {
         let partition = Arc::clone(&self.partition);
         let mut head = partition.head();
-        let segment_bytes = self.options.segment_bytes;
+        let segment_bytes = self.segment_bytes;
         let run = self.run_for(&mut head, frames_len)?;
         let needed = run.end().saturating_add(frames_len);
         head.reserve_log(&run.segment, needed, segment_bytes)?;
@@ -210,10 +216,12 @@ impl Draft {
         {
             self.runs.push(Run::new(Arc::clone(active), false, self.range.size()));
         }
-        let segment_bytes = self.options.segment_bytes;
+        let segment_bytes = self.segment_bytes;
+        let (settings, now_ns) = (self.partition.settings(), self.now_ns);
         let rolls = self.runs.last().is_none_or(|run| {
-            let full = run.end() > 0 && run.end().saturating_add(frames_len) > segment_bytes;
-            full || (!run.is_new && head.active_is_damaged())
+            let full = run.end().saturating_add(frames_len) > segment_bytes;
+            let due = full || settings.segment_is_old(run.segment.created_ns, now_ns);
+            (run.end() > 0 && due) || (!run.is_new && head.active_is_damaged())
         });
         if rolls {
             if let Some(last) = self.runs.last() {

@@ -6,13 +6,19 @@
 //! 2 create  name blob | incarnation | partitions | settings
 //! 3 commit  group blob | count, then each: incarnation | partition | offset
 //! 4 sent    producer id u64 | sequence | timestamp i64 | count, then each: incarnation | partition | base offset | records
+//! 5 delete  incarnation
+//! 6 grow    incarnation | partitions, the old ones included
+//! 7 start   incarnation | partition | offset of the first record that stays
+//! 8 forget  group blob
 //! settings  count, then each: id u8 | value
 //! blob      length | bytes
 //! ```
 //!
 //! A block is applied whole or not at all, so a transaction is simply its
 //! appends, its commit and its `sent` side by side in one block. Kind 0 is
-//! invalid, so zeroes are never an entry.
+//! invalid, so zeroes are never an entry. A `delete`, a `grow` and a `forget` have
+//! a block for themselves, and a `start` stands behind the block's appends, so
+//! nothing hangs on an order within one block.
 
 use super::codec::{Decoded, Decoder, Encode};
 use super::producers::Sent;
@@ -22,6 +28,10 @@ const KIND_APPEND: u8 = 1;
 const KIND_CREATE: u8 = 2;
 const KIND_COMMIT: u8 = 3;
 const KIND_SENT: u8 = 4;
+const KIND_DELETE: u8 = 5;
+const KIND_GROW: u8 = 6;
+const KIND_START: u8 = 7;
+const KIND_FORGET: u8 = 8;
 
 /// A partition of one life of a topic: what is written on disk for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,6 +109,14 @@ pub(crate) enum Entry<'a> {
     Commit { group: &'a str, commits: Vec<Commit> },
     /// A producer's sequence, and where its records went.
     Sent { producer_id: u64, sent: Sent },
+    /// A topic is gone.
+    Delete { incarnation: u64 },
+    /// A topic has more partitions: so many now.
+    Grow { incarnation: u64, partitions: u32 },
+    /// What lies below the offset is gone.
+    Start { key: PartitionKey, offset: u64 },
+    /// Everything that a group has committed is forgotten.
+    Forget { group: &'a str },
 }
 
 impl<'a> Entry<'a> {
@@ -131,6 +149,24 @@ impl<'a> Entry<'a> {
                 out.put_u64(*producer_id);
                 sent.encode(out);
             }
+            Self::Delete { incarnation } => {
+                out.put_u8(KIND_DELETE);
+                out.put_varint(*incarnation);
+            }
+            Self::Grow { incarnation, partitions } => {
+                out.put_u8(KIND_GROW);
+                out.put_varint(*incarnation);
+                out.put_varint(u64::from(*partitions));
+            }
+            Self::Start { key, offset } => {
+                out.put_u8(KIND_START);
+                key.encode(out);
+                out.put_varint(*offset);
+            }
+            Self::Forget { group } => {
+                out.put_u8(KIND_FORGET);
+                out.put_blob(group.as_bytes());
+            }
         }
     }
 
@@ -156,6 +192,16 @@ impl<'a> Entry<'a> {
                 producer_id: input.u64("a producer id")?,
                 sent: Sent::decode(input)?,
             }),
+            KIND_DELETE => Ok(Self::Delete { incarnation: input.number("a topic incarnation")? }),
+            KIND_GROW => Ok(Self::Grow {
+                incarnation: input.number("a topic incarnation")?,
+                partitions: partition_count(input)?,
+            }),
+            KIND_START => Ok(Self::Start {
+                key: PartitionKey::decode(input)?,
+                offset: input.number("an offset")?,
+            }),
+            KIND_FORGET => Ok(Self::Forget { group: input.text("a group id")? }),
             _ => Err(input.malformed("a known kind of entry")),
         }
     }

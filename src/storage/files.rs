@@ -4,7 +4,10 @@
 //! thousand handles. So the log holds [`PooledFile`]s, which open their file
 //! when it is needed, and a [`FilePool`] closes the least recently used ones. A
 //! file with unsynced writes is synced before its handle goes: an error of its
-//! writeback could otherwise be lost with the handle.
+//! writeback could otherwise be lost with the handle. A file that is *given up*,
+//! because the journal says that nothing in it is needed any more, is exempt: it
+//! is closed at once, so that its room is free when its name goes, whoever still
+//! holds the [`PooledFile`].
 
 use super::latch::Latch;
 use crate::env::exact::{read_exact_at, read_up_to, write_all_at};
@@ -82,6 +85,7 @@ impl FilePool {
     ) -> Result<Arc<dyn File>> {
         let mut files = self.make_room(purpose)?;
         let mut slot = lock(&newcomer.handle);
+        newcomer.check_wanted()?;
         if let Some(handle) = &*slot {
             return Ok(Arc::clone(handle));
         }
@@ -161,6 +165,8 @@ pub(crate) struct PooledFile {
     /// How many commits rely on the handle.
     pins: AtomicU64,
     last_use: AtomicU64,
+    /// Nothing in it is needed any more; it is never opened again.
+    given_up: AtomicBool,
     pool: Arc<FilePool>,
 }
 
@@ -174,6 +180,7 @@ impl PooledFile {
             synced_changes: AtomicU64::default(),
             pins: AtomicU64::default(),
             last_use: AtomicU64::default(),
+            given_up: AtomicBool::default(),
             pool: Arc::clone(pool),
         })
     }
@@ -183,6 +190,22 @@ impl PooledFile {
         let file = Self::existing(pool, path);
         file.create_handle(Purpose::Write)?;
         Ok(file)
+    }
+
+    /// Closes the file for good: what it holds was deleted.
+    pub(crate) fn give_up(&self) {
+        // Set first: whoever takes the lock next opens it no more.
+        self.given_up.store(true, Ordering::Release);
+        *lock(&self.handle) = None;
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Acquire)
+    }
+
+    fn check_wanted(&self) -> Result<()> {
+        let gone = || Error::io("open", &self.path, std::io::ErrorKind::NotFound.into());
+        if self.is_given_up() { Err(gone()) } else { Ok(()) }
     }
 
     fn create_handle(self: &Arc<Self>, purpose: Purpose) -> Result<Arc<dyn File>> {
@@ -287,6 +310,9 @@ impl PooledFile {
     /// Makes everything written so far durable. A failure must latch the log:
     /// what the sync covered is lost for good, and no second sync can tell.
     pub(crate) fn sync(self: &Arc<Self>) -> Result<()> {
+        if self.is_given_up() {
+            return Ok(());
+        }
         let handle = self.handle(Purpose::Write)?;
         let covered = self.changes.load(Ordering::Acquire);
         let synced = handle.sync_data().at("sync", &self.path);
@@ -297,6 +323,7 @@ impl PooledFile {
 
     pub(crate) fn is_dirty(&self) -> bool {
         self.synced_changes.load(Ordering::Acquire) < self.changes.load(Ordering::Acquire)
+            && !self.is_given_up()
     }
 
     /// Clean files are closed before dirty ones, then the longest unused first.

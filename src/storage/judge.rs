@@ -12,16 +12,16 @@ use super::entry::{Entry, PartitionKey};
 use super::files::PooledFile;
 use super::frame::{FRAME_HEADER_BYTES, Frame, FrameHeader, frame_seed, records_max};
 use super::hashes::hashes_len;
+use super::judge_folders::judge_topic_folders;
 use super::manifest::{Manifest, TopicState};
-use super::partition::{HASHES_FILE, PartitionContext, PartitionLog, topic_dir_name};
+use super::partition::{HASHES_FILE, PartitionContext, PartitionLog};
 use super::segment::{Segment, parse_segment_file_name};
 use super::tables::{Tables, TopicLog, empty_topic};
-use crate::env::EntryKind;
 use crate::env::exact::read_up_to;
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, Result};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// How much of a file is looked through at once.
@@ -66,13 +66,16 @@ pub(crate) struct PartitionFindings {
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     pub(crate) partitions: Vec<PartitionFindings>,
-    /// Topics that the journal creates, by incarnation: replay goes on with
-    /// these, because what was found in their folders is noted in them.
-    pub(crate) created: BTreeMap<u64, Arc<TopicLog>>,
+    /// Topics that the journal creates, or gives more partitions, as they are in
+    /// the end: replay goes on with these, because what was found in their
+    /// folders is noted in them.
+    pub(crate) renewed: BTreeMap<u64, Arc<TopicLog>>,
+    /// Topics that the journal deletes: what it says of them before is not replayed.
+    pub(crate) deleted: BTreeSet<u64>,
     /// Files that neither manifest nor journal names.
     pub(crate) leftover_files: Vec<PathBuf>,
-    /// Folders of topics that neither names.
-    pub(crate) leftover_topics: Vec<PathBuf>,
+    /// Folders of topics, and of partitions, that neither names.
+    pub(crate) leftover_folders: Vec<PathBuf>,
     /// Above every incarnation in use or left over.
     pub(crate) next_incarnation: u64,
 }
@@ -86,7 +89,7 @@ impl Findings {
                 && partition.hashes == Length::AsNamed
         };
         self.leftover_files.is_empty()
-            && self.leftover_topics.is_empty()
+            && self.leftover_folders.is_empty()
             && self.partitions.iter().all(as_left)
     }
 }
@@ -96,7 +99,11 @@ impl Findings {
 struct Expected {
     log_id: [u8; 16],
     next_offsets: BTreeMap<PartitionKey, u64>,
-    created: Vec<TopicState>,
+    created: BTreeMap<u64, TopicState>,
+    /// How many partitions the topics have that are there before.
+    partitions: BTreeMap<u64, u32>,
+    grown: BTreeMap<u64, u32>,
+    deleted: BTreeSet<u64>,
     next_incarnation: u64,
 }
 
@@ -104,16 +111,22 @@ impl Expected {
     /// Follows the journal's blocks without touching a file. A block that does
     /// not fit the state before it is damage of the one or the other.
     fn follow(manifest: &Manifest, chain: &Chain) -> Result<Self> {
-        let mut next_offsets = BTreeMap::new();
+        let mut expected = Self {
+            log_id: manifest.log_id,
+            next_offsets: BTreeMap::new(),
+            created: BTreeMap::new(),
+            partitions: BTreeMap::new(),
+            grown: BTreeMap::new(),
+            deleted: BTreeSet::new(),
+            next_incarnation: manifest.next_incarnation,
+        };
         for topic in &manifest.topics {
             for (partition, state) in (0..).zip(&topic.partitions) {
                 let key = PartitionKey { incarnation: topic.incarnation, partition };
-                next_offsets.insert(key, state.next_offset());
+                expected.next_offsets.insert(key, state.next_offset());
+                expected.partitions.insert(topic.incarnation, partition + 1);
             }
         }
-        let next_incarnation = manifest.next_incarnation;
-        let log_id = manifest.log_id;
-        let mut expected = Self { log_id, next_offsets, created: Vec::new(), next_incarnation };
         for block in &chain.blocks {
             for entry in decode_block(block)? {
                 expected.follow_entry(block, &entry)?;
@@ -139,15 +152,63 @@ impl Expected {
                     return Err(unfit(block, "a topic whose incarnation is taken"));
                 }
                 self.next_incarnation = incarnation + 1;
-                self.created.push(empty_topic(name, *incarnation, *partitions, *settings));
-                for partition in 0..*partitions {
-                    self.next_offsets
-                        .insert(PartitionKey { incarnation: *incarnation, partition }, 0);
+                let topic = empty_topic(name, *incarnation, *partitions, *settings);
+                self.created.insert(*incarnation, topic);
+                self.expect_partitions(*incarnation, 0, *partitions);
+            }
+            Entry::Grow { incarnation, partitions } => {
+                match self.partitions.get(incarnation).copied() {
+                    Some(before) if before < *partitions => {
+                        self.expect_partitions(*incarnation, before, *partitions);
+                        self.grown.insert(*incarnation, *partitions);
+                    }
+                    _ => return Err(unfit(block, "partitions that do not follow their topic")),
                 }
             }
+            Entry::Delete { incarnation } => {
+                let Some(count) = self.partitions.remove(incarnation) else {
+                    return Err(unfit(block, "the end of a topic that is not there"));
+                };
+                for partition in 0..count {
+                    let key = PartitionKey { incarnation: *incarnation, partition };
+                    self.next_offsets.remove(&key);
+                }
+                self.created.remove(incarnation);
+                self.grown.remove(incarnation);
+                self.deleted.insert(*incarnation);
+            }
+            Entry::Start { key, offset } => {
+                if self.next_offsets.get(key).is_none_or(|next| offset > next) {
+                    return Err(unfit(block, "the start of a log that is not there"));
+                }
+            }
+            Entry::Forget { .. } => {}
             Entry::Commit { .. } | Entry::Sent { .. } => {}
         }
         Ok(())
+    }
+}
+
+impl Expected {
+    fn expect_partitions(&mut self, incarnation: u64, from: u32, to: u32) {
+        for partition in from..to {
+            self.next_offsets.insert(PartitionKey { incarnation, partition }, 0);
+        }
+        self.partitions.insert(incarnation, to);
+    }
+
+    /// The topics that the journal makes or changes, as they are in the end.
+    fn renewed(&self, context: &PartitionContext, tables: &Tables) -> BTreeMap<u64, Arc<TopicLog>> {
+        let mut renewed = BTreeMap::new();
+        for (incarnation, state) in &self.created {
+            renewed.insert(*incarnation, Arc::new(TopicLog::new(context, state.clone())));
+        }
+        for (incarnation, partitions) in &self.grown {
+            let before = renewed.get(incarnation).or_else(|| tables.topic_of(*incarnation));
+            let grown = before.map(|topic| Arc::new(topic.grown(context, *partitions)));
+            renewed.extend(grown.map(|topic| (*incarnation, topic)));
+        }
+        renewed
     }
 }
 
@@ -188,20 +249,21 @@ pub(crate) fn judge(
     chain: &Chain,
 ) -> Result<Findings> {
     let expected = Expected::follow(manifest, chain)?;
-    let topic_log =
-        |state: &TopicState| (state.incarnation, Arc::new(TopicLog::new(context, state.clone())));
-    let created: BTreeMap<_, _> = expected.created.iter().map(topic_log).collect();
+    let renewed = expected.renewed(context, tables);
     let mut findings =
         Findings { next_incarnation: expected.next_incarnation, ..Findings::default() };
-    let created_partitions = created.values().flat_map(|topic| &topic.partitions);
-    for partition in tables.partitions().chain(created_partitions) {
+    // Of a topic that is deleted in the end nothing is needed any more.
+    let before = tables.topics.values().filter(|topic| {
+        !renewed.contains_key(&topic.incarnation) && !expected.deleted.contains(&topic.incarnation)
+    });
+    let living: Vec<_> = before.chain(renewed.values()).collect();
+    for partition in living.iter().flat_map(|topic| &topic.partitions) {
         let next_offset = expected.next_offsets.get(&partition.key).copied().unwrap_or_default();
         judge_partition(partition, next_offset, &mut findings)?;
     }
-    let topics = tables.topics.values().chain(created.values());
-    let living = topics.map(|topic| topic_dir_name(&topic.name, topic.incarnation)).collect();
     judge_topic_folders(context, &living, &mut findings)?;
-    findings.created = created;
+    findings.renewed = renewed;
+    findings.deleted = expected.deleted;
     Ok(findings)
 }
 
@@ -267,7 +329,7 @@ fn present_len(names: &[String], segment: &Segment) -> Result<u64> {
 }
 
 /// Looks behind `position` for a valid record at or past `next_offset`.
-fn refuse_unknown_records(
+pub(crate) fn refuse_unknown_records(
     file: &Arc<PooledFile>,
     seed: u32,
     position: u64,
@@ -359,58 +421,4 @@ fn read_readable(file: &Arc<PooledFile>, buf: &mut [u8], position: u64) -> Resul
         }
     }
     Ok(filled)
-}
-
-/// Finds folders of topics that neither manifest nor journal names. One of an
-/// incarnation that neither knows must hold no record.
-fn judge_topic_folders(
-    context: &PartitionContext,
-    living: &BTreeSet<String>,
-    findings: &mut Findings,
-) -> Result<()> {
-    let topics_dir = &context.topics_dir;
-    let known_below = findings.next_incarnation;
-    let file_system = context.pool.file_system();
-    let entries = match file_system.list(topics_dir).at("list", topics_dir) {
-        Err(error) if error.is_not_found() => return Ok(()),
-        entries => entries?,
-    };
-    for entry in entries.into_iter().filter(|entry| entry.kind == EntryKind::Directory) {
-        let incarnation = entry.name.rsplit_once('.').and_then(|(_, number)| number.parse().ok());
-        let ours = |number: &u64| number.saturating_sub(known_below) < NUMBERS_AHEAD_MAX;
-        let Some(incarnation) = incarnation.filter(ours) else { continue };
-        if living.contains(&entry.name) {
-            continue;
-        }
-        findings.next_incarnation = findings.next_incarnation.max(incarnation + 1);
-        // An incarnation that is known lives under its own name; this is somebody's copy.
-        if incarnation >= known_below {
-            let dir = topics_dir.join(&entry.name);
-            refuse_unknown_topic(context, &dir, incarnation)?;
-            findings.leftover_topics.push(dir);
-        }
-    }
-    Ok(())
-}
-
-fn refuse_unknown_topic(context: &PartitionContext, dir: &Path, incarnation: u64) -> Result<()> {
-    let file_system = context.pool.file_system();
-    for entry in file_system.list(dir).at("list", dir)? {
-        let Ok(partition) = entry.name.parse::<u32>() else { continue };
-        if entry.kind != EntryKind::Directory {
-            continue;
-        }
-        let partition_dir = dir.join(&entry.name);
-        let seed = frame_seed(&context.log_id, incarnation, partition);
-        for file in file_system.list(&partition_dir).at("list", &partition_dir)? {
-            if parse_segment_file_name(&file.name)
-                .is_some_and(|(_, _, extension)| extension == "log")
-            {
-                let path = partition_dir.join(&file.name);
-                let file = PooledFile::existing(&context.pool, path);
-                refuse_unknown_records(&file, seed, 0, 0)?;
-            }
-        }
-    }
-    Ok(())
 }

@@ -15,7 +15,8 @@
 //! by one journal block and one sync ([`journal`]), applied to its partitions
 //! without a sync ([`partition`]), published, and acknowledged. In the
 //! background of later commits a [`checkpoint`] makes the partitions durable and
-//! the journal free. [`open`] finds what a crash left, [`chain`] and [`judge`]
+//! the journal free. Topics and partitions come and go by [`structure`], old
+//! records by [`retention`], and their files by [`removal`]. [`open`] finds what a crash left, [`chain`] and [`judge`]
 //! say what it means, [`recovery`] makes it whole.
 
 pub(crate) mod block;
@@ -37,6 +38,7 @@ pub(crate) mod head;
 pub(crate) mod index;
 pub(crate) mod journal;
 pub(crate) mod judge;
+pub(crate) mod judge_folders;
 pub(crate) mod latch;
 pub(crate) mod manifest;
 pub(crate) mod open;
@@ -45,10 +47,13 @@ pub(crate) mod partition;
 pub(crate) mod producers;
 pub(crate) mod rebuild;
 pub(crate) mod recovery;
+pub(crate) mod removal;
+pub(crate) mod retention;
 pub(crate) mod segment;
 pub(crate) mod segment_index;
 pub(crate) mod settings;
 pub(crate) mod slots;
 pub(crate) mod store;
+pub(crate) mod structure;
 pub(crate) mod tables;
 pub(crate) mod write;

@@ -16,10 +16,11 @@ use super::store::{Env, Footing, Store, Writer};
 use super::tables::Tables;
 use crate::env::{DirEntry, EntryKind, Lock};
 use crate::error::{Error, IoContext, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 const LOG_DIR: &str = ".merkql";
 const LOCK_FILE: &str = "LOCK";
@@ -370,6 +371,9 @@ fn writer(journal: Journal, slots: Slots, footing: Footing, next_incarnation: u6
         checkpoint: None,
         touched: BTreeMap::new(),
         garbage: Vec::new(),
+        garbage_folders: Vec::new(),
+        removable: VecDeque::new(),
+        retained_at: Duration::ZERO,
         footing,
         next_incarnation,
     }

@@ -46,11 +46,7 @@ impl StorageOptions {
                 && (journal.initial_bytes..=1 << 30).contains(&journal.max_bytes),
             "a multiple of 4,096 from `journal_initial_bytes` to 1 GiB is needed",
         )?;
-        check(
-            "segment_bytes",
-            (512..=1 << 40).contains(&self.segment_bytes),
-            "512 bytes to 1 TiB are possible",
-        )?;
+        check_segment_bytes(self.segment_bytes)?;
         check(
             "index_interval_bytes",
             (32..=1 << 24).contains(&self.index_interval_bytes),
@@ -66,6 +62,11 @@ impl StorageOptions {
     }
 }
 
-fn check(option: &'static str, holds: bool, reason: &str) -> Result<()> {
+/// Checks the bound of a segment, the log's or a topic's.
+pub(crate) fn check_segment_bytes(bytes: u64) -> Result<()> {
+    check("segment_bytes", (512..=1 << 40).contains(&bytes), "512 bytes to 1 TiB are possible")
+}
+
+pub(crate) fn check(option: &'static str, holds: bool, reason: &str) -> Result<()> {
     if holds { Ok(()) } else { Err(Error::InvalidOption { option, reason: reason.to_owned() }) }
 }

@@ -14,9 +14,9 @@ use super::options::StorageOptions;
 use super::segment::{PartitionName, Segment, SegmentMeta};
 use super::settings::TopicSettings;
 use crate::env::EntryKind;
-use crate::error::{IoContext, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::merkle::CompactRange;
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, RwLock, lock};
 use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
@@ -58,6 +58,8 @@ pub(crate) struct PartitionLog {
     view: RwLock<Arc<View>>,
     /// Records below it are gone, or are to go.
     log_start: AtomicU64,
+    /// Its topic is gone.
+    deleted: AtomicBool,
     head: Mutex<Head>,
     /// Held while the partition is compacted.
     pub(crate) last_pass: Mutex<LastPass>,
@@ -127,6 +129,7 @@ impl PartitionLog {
             options: context.options,
             view: RwLock::new(Arc::new(View { range: state.range, segments })),
             log_start: AtomicU64::new(state.log_start),
+            deleted: AtomicBool::default(),
             head: Mutex::new(head),
             last_pass: Mutex::default(),
         }
@@ -240,6 +243,7 @@ impl PartitionLog {
         chunk_bytes: usize,
         visit: &mut dyn FnMut(u64, Body<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
+        self.check_living()?;
         let end_offset = end_offset.min(view.next_offset());
         let mut newer: Option<Arc<View>> = None;
         let mut from = from;
@@ -322,6 +326,8 @@ impl PartitionLog {
                 Ok(flow)
             });
             match read {
+                // The topic was deleted while it was read.
+                Err(_) if self.is_deleted() => return self.check_living(),
                 // Retention took the segment away while it was read.
                 Err(error) if error.is_corruption() && segment_end <= self.log_start() => {}
                 read => read?,
@@ -368,5 +374,40 @@ impl PartitionLog {
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// The end of records, and of the topic.
+impl PartitionLog {
+    /// What lies below `offset` is gone. Returns the segments that leave the view
+    /// with it: all of them, once nothing is left to be read; what lies below the
+    /// start otherwise goes at a checkpoint. No draft may be under way.
+    pub(crate) fn move_start(&self, offset: u64) -> Vec<Arc<Segment>> {
+        let view = self.view();
+        self.log_start.fetch_max(offset.min(view.next_offset()), Ordering::AcqRel);
+        if self.log_start() < view.next_offset() {
+            return Vec::new();
+        }
+        self.set_view(View { range: view.range.clone(), segments: Vec::new() });
+        self.head().set_active_new();
+        view.segments.clone()
+    }
+
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.deleted.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn check_living(&self) -> Result<()> {
+        let topic = || self.name.topic.to_string();
+        if self.is_deleted() { Err(Error::TopicDeleted { topic: topic() }) } else { Ok(()) }
+    }
+
+    /// Its topic is gone. Its files are closed, whoever still reads them.
+    pub(crate) fn delete(&self) {
+        self.deleted.store(true, Ordering::Release);
+        for segment in &self.view().segments {
+            segment.file.give_up();
+        }
+        self.hashes.file.give_up();
     }
 }

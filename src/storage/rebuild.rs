@@ -31,8 +31,10 @@ impl PartitionLog {
 
     fn rebuild_from(&self, view: &View) -> Result<()> {
         self.pool().latch().check()?;
+        self.check_living()?;
         let start = view.segments.first().map(|segment| segment.base_range.clone());
-        let start = start.unwrap_or_default();
+        // Without a segment nothing but the peaks at the log's end is left.
+        let start = start.unwrap_or_else(|| view.range.clone());
         let computed = self.compute_tree(view, start.clone(), &mut |_, _| Ok(()))?;
         if computed != view.range {
             let reason = "the records do not hash to the tree of the manifest";

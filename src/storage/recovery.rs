@@ -21,13 +21,13 @@
 use super::block::BlockBuffer;
 use super::chain::{Chain, ChainBlock};
 use super::draft::{Draft, StagedRecords};
-use super::entry::Entry;
+use super::entry::{Entry, PartitionKey};
 use super::frame::Frame;
 use super::journal::{Journal, JournalContext, JournalStart};
 use super::judge::{Findings, Length, decode_block};
+use super::partition::PartitionLog;
 use super::store::{Store, Writer};
 use super::tables::TopicLog;
-use crate::env::EntryKind;
 use crate::error::{IoContext, Result};
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -81,6 +81,7 @@ impl Store {
             self.replay_again(writer, chain)?;
         }
         self.rebuild_hashes(writer, &findings)?;
+        self.drop_segments(writer);
         self.sync_touched(writer)?;
         self.sync_names()?;
         let manifest = self.tables().to_manifest(self.context.log_id, writer.journal.start());
@@ -133,16 +134,18 @@ impl Store {
         self.env.probe.mark("recovery.block_replayed");
         for entry in decode_block(block)? {
             match entry {
-                Entry::Create { incarnation, .. } => {
-                    // Judging made it, and knows which names its folders hold.
-                    let Some(topic) = findings.created.get(&incarnation) else { continue };
+                Entry::Create { incarnation, .. } | Entry::Grow { incarnation, .. } => {
+                    self.tables_mut().count_incarnation(incarnation);
+                    // Judging made it, as it is in the end, and knows which names
+                    // its folders hold; one that is deleted in the end it did not make.
+                    let Some(topic) = findings.renewed.get(&incarnation) else { continue };
                     self.ensure_folders(topic)?;
-                    self.tables_mut().create(Arc::clone(topic));
+                    self.tables_mut().put(Arc::clone(topic));
                 }
                 Entry::Append { key, records, frames, .. } => {
-                    let partition = self.tables().partitions().find(|log| log.key == key).cloned();
-                    // Judging has seen to it that every append has its partition.
-                    let Some(partition) = partition else { continue };
+                    // Judging has seen to it that every append has its partition,
+                    // unless its topic is deleted in the end.
+                    let Some(partition) = self.lasting(key, findings) else { continue };
                     let mut draft = Draft::new(&partition, self.options, self.env.now_ns());
                     draft.reserve(frames.len() as u64, records, false)?;
                     draft.append_frames(frames, records, &mut writer.hasher)?;
@@ -150,6 +153,16 @@ impl Store {
                     draft.publish();
                     writer.touched.insert(key, partition);
                 }
+                Entry::Start { key, offset } => {
+                    if let Some(partition) = self.lasting(key, findings) {
+                        writer.move_start(partition, offset);
+                    }
+                }
+                Entry::Delete { incarnation } => {
+                    self.env.probe.mark("recovery.topic_deleted");
+                    drop(self.tables_mut().delete(incarnation));
+                }
+                Entry::Forget { group } => drop(self.tables_mut().groups.remove(group)),
                 Entry::Commit { group, commits } => self.tables_mut().commit(group, &commits),
                 Entry::Sent { producer_id, sent } => {
                     let max = self.options.producers_max;
@@ -161,13 +174,19 @@ impl Store {
         Ok(())
     }
 
+    /// The partition, if the journal does not end with its topic deleted.
+    fn lasting(&self, key: PartitionKey, findings: &Findings) -> Option<Arc<PartitionLog>> {
+        let lasts = !findings.deleted.contains(&key.incarnation);
+        lasts.then(|| self.tables().partition(key).cloned()).flatten()
+    }
+
     /// Appends the records of the last block once more: nothing but a bug that is
     /// planted does this.
     fn replay_again(&self, writer: &mut Writer, chain: &Chain) -> Result<()> {
         let Some(block) = chain.blocks.last() else { return Ok(()) };
         for entry in decode_block(block)? {
             let Entry::Append { key, frames, .. } = entry else { continue };
-            let partition = self.tables().partitions().find(|log| log.key == key).cloned();
+            let partition = self.tables().partition(key).cloned();
             let frame = partition.as_ref().and_then(|log| Frame::parse(log.name.seed, frames));
             let Some((partition, frame)) = partition.zip(frame) else { continue };
             let mut again = StagedRecords::new(Arc::clone(&partition));
@@ -211,7 +230,7 @@ impl Store {
         for found in findings.partitions.iter().filter(|found| found.hashes == Length::Shorter) {
             self.env.probe.mark("recovery.hashes_rebuilt");
             let key = found.partition.key;
-            let partition = self.tables().partitions().find(|log| log.key == key).cloned();
+            let partition = self.tables().partition(key).cloned();
             let Some(partition) = partition else { continue };
             // A sector that cannot be read is damage, too, and of this partition alone.
             match partition.rebuild_hashes() {
@@ -222,6 +241,15 @@ impl Store {
             };
         }
         Ok(())
+    }
+
+    /// Takes out what lies below the logs' starts, so that neither slot names it.
+    fn drop_segments(&self, writer: &mut Writer) {
+        for partition in self.tables().partitions() {
+            for segment in partition.drop_segments_below_start() {
+                writer.garbage.extend(segment.file_paths());
+            }
+        }
     }
 
     fn sync_touched(&self, writer: &mut Writer) -> Result<()> {
@@ -241,27 +269,9 @@ impl Store {
             let path = writer.journal.path_of(*number);
             self.env.file_system.remove_file(&path).at("remove", &path)?;
         }
-        self.remove_files(findings.leftover_files, writer);
-        for dir in findings.leftover_topics {
-            self.remove_topic_folder(&dir)?;
-        }
-        Ok(())
-    }
-
-    fn remove_topic_folder(&self, dir: &Path) -> Result<()> {
-        let file_system = &self.env.file_system;
-        for partition in file_system.list(dir).at("list", dir)? {
-            let partition_dir = dir.join(&partition.name);
-            if partition.kind == EntryKind::Directory {
-                for file in file_system.list(&partition_dir).at("list", &partition_dir)? {
-                    let path = partition_dir.join(&file.name);
-                    file_system.remove_file(&path).at("remove", &path)?;
-                }
-                file_system.remove_dir(&partition_dir).at("remove", &partition_dir)?;
-            } else {
-                file_system.remove_file(&partition_dir).at("remove", &partition_dir)?;
-            }
-        }
-        file_system.remove_dir(dir).at("remove", dir)
+        let mut files = std::mem::take(&mut writer.garbage);
+        files.extend(findings.leftover_files);
+        self.remove_files(files, writer);
+        findings.leftover_folders.iter().try_for_each(|dir| self.remove_folder(dir))
     }
 }

@@ -1,6 +1,8 @@
 //! A topic's own settings, kept with it from its creation on.
 
 use super::codec::{Decoded, Decoder, Encode};
+use super::options::{check, check_segment_bytes};
+use crate::error::Result;
 
 /// The most partitions that a topic can have.
 pub(crate) const PARTITIONS_MAX: u32 = 100_000;
@@ -80,6 +82,30 @@ impl TopicSettings {
         self.compaction_tombstone_ms.is_some()
     }
 
+    /// Whether segments go by their bytes or their age.
+    pub(crate) fn retains_segments(&self) -> bool {
+        self.retention_bytes.is_some() || self.retention_ms.is_some()
+    }
+
+    /// Records older than this may go. `None` keeps them whatever their age.
+    pub(crate) fn oldest_ns(&self, now_ns: i64) -> Option<i64> {
+        self.retention_ms.map(|ms| now_ns.saturating_sub(ns(ms)))
+    }
+
+    /// Whether a segment that was begun at `created_ns` takes no more records.
+    pub(crate) fn segment_is_old(&self, created_ns: i64, now_ns: i64) -> bool {
+        self.segment_ms.is_some_and(|ms| now_ns.saturating_sub(created_ns) > ns(ms))
+    }
+
+    /// Checks what a caller asks for.
+    pub(crate) fn validate(&self) -> Result<()> {
+        let some = |value: Option<u64>| value.is_none_or(|value| value > 0);
+        check("retention_bytes", some(self.retention_bytes), "at least 1 byte is needed")?;
+        check("retention_age", some(self.retention_ms), "at least 1 millisecond is needed")?;
+        check("segment_age", some(self.segment_ms), "at least 1 millisecond is needed")?;
+        self.segment_bytes.map_or(Ok(()), check_segment_bytes)
+    }
+
     /// The log's start once the next offset is `next_offset`; it never goes back.
     pub(crate) fn log_start(&self, log_start: u64, next_offset: u64) -> u64 {
         match self.retention_records {
@@ -87,4 +113,9 @@ impl TopicSettings {
             None => log_start,
         }
     }
+}
+
+/// Milliseconds in nanoseconds; what is too long for them is for ever.
+fn ns(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(1_000_000)
 }

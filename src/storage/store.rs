@@ -15,12 +15,13 @@ use super::tables::Tables;
 use super::write::BlockDraft;
 use crate::env::{Clock, Entropy, FileSystem, Lock, Probe, Signal};
 use crate::error::{Error, Result};
-use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard, lock};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 /// The seams, together.
 #[derive(Debug, Clone)]
@@ -67,6 +68,12 @@ pub(crate) struct Writer {
     pub(crate) touched: BTreeMap<PartitionKey, Arc<PartitionLog>>,
     /// Files that nothing names any more, to be removed after the next checkpoint.
     pub(crate) garbage: Vec<PathBuf>,
+    /// Folders of deleted topics, to be removed after the next checkpoint.
+    pub(crate) garbage_folders: Vec<PathBuf>,
+    /// Folders that no slot names: a few of them go with each commit.
+    pub(crate) removable: VecDeque<PathBuf>,
+    /// When retention was looked at last, by the monotonic clock.
+    pub(crate) retained_at: Duration,
     /// What may be taken for durable.
     pub(crate) footing: Footing,
     /// The incarnation that the next topic gets, above every name on disk.
@@ -86,6 +93,8 @@ pub(crate) struct Store {
     /// Counts blocks that became readable.
     pub(crate) appended: Signal,
     tables: RwLock<Tables>,
+    /// That of the tables, to be looked at without their lock.
+    topics_version: AtomicU64,
     lock: Mutex<Option<Box<dyn Lock>>>,
     closed: AtomicBool,
     /// Set once the log is whole; until then there is nothing to be closed.
@@ -110,6 +119,7 @@ impl Store {
             queue: Queue::default(),
             writer: Mutex::new(writer),
             appended: Signal::new(),
+            topics_version: AtomicU64::new(tables.version),
             tables: RwLock::new(tables),
             lock: Mutex::new(Some(lock)),
             closed: AtomicBool::default(),
@@ -128,6 +138,18 @@ impl Store {
 
     pub(crate) fn tables_mut(&self) -> RwLockWriteGuard<'_, Tables> {
         self.tables.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts changes of the set of topics and partitions. Who sees a number here
+    /// sees in the tables at least what it stands for.
+    #[expect(dead_code, reason = "consumers are to look at it before each poll")]
+    pub(crate) fn topics_version(&self) -> u64 {
+        self.topics_version.load(Ordering::Acquire)
+    }
+
+    /// Notes the tables' version; called under their lock.
+    pub(crate) fn note_topics_version(&self, tables: &Tables) {
+        self.topics_version.store(tables.version, Ordering::Release);
     }
 
     /// Stages an operation; nothing is written yet.
@@ -185,6 +207,7 @@ impl Store {
         let mut draft = BlockDraft::default();
         let prepare = |staged: &Staged| self.prepare(writer, &mut draft, &staged.operation);
         let outcomes: Vec<_> = group.iter().map(prepare).collect();
+        self.draft_retention(writer, &mut draft);
         match self.commit_block(writer, draft) {
             Ok(()) => outcomes,
             Err(error) => {
@@ -214,9 +237,16 @@ impl Store {
         self.check_open()?;
         self.latch.check()?;
         let guard = self.latch.guard("a checkpoint panicked");
-        let done = self.checkpoint_now(&mut writer);
+        let done = self.retain_now(&mut writer).and_then(|()| self.checkpoint_now(&mut writer));
         guard.passed();
         done.map_err(|error| self.latch.told(error))
+    }
+
+    /// Moves logs' starts as far as retention lets them, in a block of its own.
+    fn retain_now(&self, writer: &mut Writer) -> Result<()> {
+        let mut draft = BlockDraft::default();
+        self.draft_all_starts(&mut draft);
+        if draft.is_empty() { Ok(()) } else { self.commit_block(writer, draft) }
     }
 
     /// Whether [`Store::close`] was called.

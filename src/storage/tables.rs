@@ -10,7 +10,7 @@ use super::manifest::{Manifest, PartitionState, TopicState};
 use super::partition::{PartitionContext, PartitionLog};
 use super::producers::Producers;
 use super::settings::TopicSettings;
-use crate::sync::atomic::AtomicU64;
+use crate::sync::atomic::{AtomicU64, Ordering};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -37,6 +37,27 @@ impl TopicLog {
         Self { name, incarnation, settings, partitions, turns: AtomicU64::default() }
     }
 
+    /// The same topic with more partitions, `partitions` in all.
+    pub(crate) fn grown(&self, context: &PartitionContext, partitions: u32) -> Self {
+        let new = (self.partition_count()..partitions).map(|partition| {
+            let key = PartitionKey { incarnation: self.incarnation, partition };
+            let state = PartitionState::default();
+            Arc::new(PartitionLog::new(context, &self.name, key, self.settings, state))
+        });
+        Self {
+            name: Arc::clone(&self.name),
+            incarnation: self.incarnation,
+            settings: self.settings,
+            partitions: self.partitions.iter().cloned().chain(new).collect(),
+            turns: AtomicU64::new(self.turns.load(Ordering::Relaxed)),
+        }
+    }
+
+    pub(crate) fn partition_count(&self) -> u32 {
+        // At most `PARTITIONS_MAX`.
+        u32::try_from(self.partitions.len()).unwrap_or(u32::MAX)
+    }
+
     fn state(&self) -> TopicState {
         TopicState {
             name: self.name.to_string(),
@@ -57,6 +78,10 @@ pub(crate) struct Tables {
     pub(crate) groups: BTreeMap<String, GroupOffsets>,
     pub(crate) producers: Producers,
     pub(crate) next_incarnation: u64,
+    /// Raised whenever topics or their partitions come or go.
+    pub(crate) version: u64,
+    /// The names of the living topics.
+    names: BTreeMap<u64, Arc<str>>,
 }
 
 impl Tables {
@@ -68,7 +93,10 @@ impl Tables {
         let group = |(group, commits): (&String, &Vec<Commit>)| {
             (group.clone(), commits.iter().map(|commit| (commit.key, commit.offset)).collect())
         };
+        let name = |state: &TopicState| (state.incarnation, state.name.as_str().into());
         Self {
+            names: manifest.topics.iter().map(name).collect(),
+            version: 0,
             topics: manifest.topics.iter().map(topic).collect(),
             groups: manifest.groups.iter().map(group).collect(),
             producers: manifest.producers.clone(),
@@ -113,10 +141,38 @@ impl Tables {
         offsets.extend(commits.iter().map(|commit| (commit.key, commit.offset)));
     }
 
-    /// A new topic.
-    pub(crate) fn create(&mut self, topic: Arc<TopicLog>) {
-        self.next_incarnation = self.next_incarnation.max(topic.incarnation + 1);
+    /// The topic of this incarnation, if it lives.
+    pub(crate) fn topic_of(&self, incarnation: u64) -> Option<&Arc<TopicLog>> {
+        self.topics.get(&**self.names.get(&incarnation)?)
+    }
+
+    /// The partition of this key, if it lives.
+    pub(crate) fn partition(&self, key: PartitionKey) -> Option<&Arc<PartitionLog>> {
+        self.topic_of(key.incarnation)?.partitions.get(usize::try_from(key.partition).ok()?)
+    }
+
+    /// A new topic, or one with more partitions than before.
+    pub(crate) fn put(&mut self, topic: Arc<TopicLog>) {
+        self.count_incarnation(topic.incarnation);
+        self.names.insert(topic.incarnation, Arc::clone(&topic.name));
         self.topics.insert(topic.name.to_string(), topic);
+        self.version += 1;
+    }
+
+    /// Takes a topic away, and what groups have committed for it.
+    pub(crate) fn delete(&mut self, incarnation: u64) -> Option<Arc<TopicLog>> {
+        self.groups.retain(|_, offsets| {
+            offsets.retain(|key, _| key.incarnation != incarnation);
+            !offsets.is_empty()
+        });
+        let name = self.names.remove(&incarnation)?;
+        self.version += 1;
+        self.topics.remove(&*name)
+    }
+
+    /// The incarnation is taken, for good.
+    pub(crate) fn count_incarnation(&mut self, incarnation: u64) {
+        self.next_incarnation = self.next_incarnation.max(incarnation + 1);
     }
 }
 

@@ -4,11 +4,11 @@ use super::block::BODY_BYTES_MAX;
 use super::commit::{Numbered, Operation, Outcome};
 use super::draft::{Draft, StagedRecords};
 use super::entry::{Commit, Entry, PartitionKey, Placement};
-use super::partition::topic_dir_name;
+use super::partition::PartitionLog;
 use super::producers::{Judgement, Producers, Sent};
-use super::settings::TopicSettings;
 use super::store::{Footing, Store, Writer};
-use super::tables::{TopicLog, empty_topic};
+use super::structure::Change;
+use super::tables::TopicLog;
 use crate::error::{Error, IoContext, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,8 +16,12 @@ use std::sync::Arc;
 /// What the operations of one block change, before it is committed.
 #[derive(Debug, Default)]
 pub(crate) struct BlockDraft {
-    topics: BTreeMap<String, Arc<TopicLog>>,
-    partitions: BTreeMap<PartitionKey, Draft>,
+    pub(crate) topics: BTreeMap<String, Arc<TopicLog>>,
+    pub(crate) partitions: BTreeMap<PartitionKey, Draft>,
+    /// Where logs are to begin once the records are there.
+    pub(crate) starts: BTreeMap<PartitionKey, (Arc<PartitionLog>, u64)>,
+    /// What has the block for itself.
+    pub(crate) change: Option<Change>,
     commits: Vec<(String, Vec<Commit>)>,
     sent: Vec<(u64, Sent)>,
     /// Producers as they are after the sends of this block.
@@ -25,9 +29,10 @@ pub(crate) struct BlockDraft {
 }
 
 impl BlockDraft {
-    fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         let records = self.partitions.values().any(Draft::has_records);
-        self.topics.is_empty() && !records && self.commits.is_empty() && self.sent.is_empty()
+        let structure = !self.topics.is_empty() || self.change.is_some() || !self.starts.is_empty();
+        !records && !structure && self.commits.is_empty() && self.sent.is_empty()
     }
 }
 
@@ -54,8 +59,21 @@ impl Store {
                 if let Some(numbered) = sent {
                     self.note_sent(writer, draft, numbered, &placements);
                 }
-                draft.commits.extend(commits.clone());
+                self.note_commits(draft, commits.as_ref());
                 Ok(Outcome::Written(placements))
+            }
+            Operation::DeleteTopic { name } => self.prepare_deletion(draft, name),
+            Operation::AddPartitions { name, partitions } => {
+                self.prepare_growth(draft, name, *partitions)
+            }
+            Operation::DeleteRecords { partition, before_offset } => {
+                self.prepare_start(draft, partition, *before_offset)
+            }
+            Operation::ForgetGroup { group } => {
+                if self.tables().groups.contains_key(group) {
+                    draft.change = Some(Change::Forget(group.clone()));
+                }
+                Ok(Outcome::Written(Vec::new()))
             }
         }
     }
@@ -87,12 +105,24 @@ impl Store {
         draft.sent.push((id, sent));
     }
 
+    /// What was read of a topic that is gone since needs no place any more.
+    fn note_commits(&self, draft: &mut BlockDraft, commits: Option<&(String, Vec<Commit>)>) {
+        let Some((group, commits)) = commits else { return };
+        let tables = self.tables();
+        let lives = |commit: &&Commit| tables.partition(commit.key).is_some();
+        let commits: Vec<Commit> = commits.iter().filter(lives).copied().collect();
+        if !commits.is_empty() {
+            draft.commits.push((group.clone(), commits));
+        }
+    }
+
     fn prepare_records(
         &self,
         writer: &mut Writer,
         draft: &mut BlockDraft,
         records: &[StagedRecords],
     ) -> Result<Vec<Placement>> {
+        records.iter().try_for_each(|staged| staged.partition.check_living())?;
         let (options, now_ns) = (self.options, self.env.now_ns());
         // Log and hashes of each partition; half the budget is left to readers.
         let pin = (draft.partitions.len() + records.len()) * 4 <= options.open_files_max;
@@ -111,68 +141,6 @@ impl Store {
             })?);
         }
         Ok(placements)
-    }
-
-    fn prepare_topic(
-        &self,
-        writer: &mut Writer,
-        draft: &mut BlockDraft,
-        name: &str,
-        partitions: u32,
-        settings: TopicSettings,
-    ) -> Result<Arc<TopicLog>> {
-        let existing = self.tables().topics.get(name).or(draft.topics.get(name)).cloned();
-        if let Some(topic) = existing {
-            #[expect(clippy::cast_possible_truncation, reason = "at most PARTITIONS_MAX")]
-            let count = topic.partitions.len() as u32;
-            if count == partitions {
-                return Ok(topic);
-            }
-            let topic = name.to_owned();
-            return Err(Error::PartitionCountMismatch {
-                topic,
-                existing: count,
-                requested: partitions,
-            });
-        }
-        // Counted first: a creation that failed may have left folders behind.
-        let incarnation = writer.next_incarnation;
-        writer.next_incarnation += 1;
-        let state = empty_topic(name, incarnation, partitions, settings);
-        let topic = Arc::new(TopicLog::new(&self.context, state));
-        self.create_folders(&topic).inspect_err(|_| self.remove_folders(&topic))?;
-        draft.topics.insert(name.to_owned(), Arc::clone(&topic));
-        Ok(topic)
-    }
-
-    /// Makes the topic's folders, their names durable.
-    fn create_folders(&self, topic: &TopicLog) -> Result<()> {
-        let file_system = &self.env.file_system;
-        let topics_dir = &self.context.topics_dir;
-        let dir = topics_dir.join(topic_dir_name(&topic.name, topic.incarnation));
-        file_system.create_dir(&dir).at("create", &dir)?;
-        for partition in &topic.partitions {
-            file_system.create_dir(partition.dir()).at("create", partition.dir())?;
-        }
-        for dir in [&dir, topics_dir] {
-            let synced = file_system.sync_dir(dir).at("sync", dir);
-            synced.inspect_err(|error| self.latch.set(error))?;
-        }
-        Ok(())
-    }
-
-    /// Removes the folders of a topic that was not created after all. What
-    /// cannot be removed now is removed by the next recovery.
-    fn remove_folders(&self, topic: &TopicLog) {
-        let file_system = &self.env.file_system;
-        let dir = self.context.topics_dir.join(topic_dir_name(&topic.name, topic.incarnation));
-        let partitions = topic.partitions.iter().map(|partition| partition.dir());
-        let removed = partitions.chain([dir.as_path()]).map(|dir| file_system.remove_dir(dir));
-        let missing = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
-        let kept = removed.filter(|removed| removed.as_ref().is_err_and(|error| !missing(error)));
-        if self.latch.check().is_ok() && kept.count() > 0 {
-            self.env.probe.mark("abandon.folder_kept");
-        }
     }
 
     /// Makes a drafted block durable and readable.
@@ -264,6 +232,9 @@ impl Store {
         for topic in draft.topics.values() {
             self.remove_folders(topic);
         }
+        if let Some(Change::Grow { old, new }) = &draft.change {
+            self.remove_partition_folders(old, new);
+        }
         for drafted in draft.partitions.into_values() {
             let partition = Arc::clone(&drafted.partition);
             self.remove_files(drafted.abandon(), writer);
@@ -276,10 +247,10 @@ impl Store {
     }
 
     fn publish(&self, writer: &mut Writer, draft: BlockDraft, sequence: u64) {
-        let BlockDraft { topics, partitions, commits, sent, producers: _ } = draft;
+        let BlockDraft { topics, partitions, starts, change, commits, sent, producers: _ } = draft;
         let mut tables = self.tables_mut();
         for topic in topics.into_values() {
-            tables.create(topic);
+            tables.put(topic);
         }
         for (key, drafted) in partitions {
             show(writer, key, drafted);
@@ -290,6 +261,13 @@ impl Store {
         for (id, sent) in sent {
             tables.producers.record(id, sent, sequence, self.options.producers_max);
         }
+        for (partition, offset) in starts.into_values() {
+            writer.move_start(partition, offset);
+        }
+        if let Some(change) = change {
+            writer.publish_change(&mut tables, change);
+        }
+        self.note_topics_version(&tables);
         drop(tables);
         self.appended.notify();
     }
@@ -307,16 +285,21 @@ fn encode(writer: &mut Writer, draft: &BlockDraft) {
     block.clear();
     let mut push = |entry: &Entry<'_>| block.push(|out| entry.encode(out));
     for topic in draft.topics.values() {
-        #[expect(clippy::cast_possible_truncation, reason = "at most PARTITIONS_MAX")]
         push(&Entry::Create {
             name: &topic.name,
             incarnation: topic.incarnation,
-            partitions: topic.partitions.len() as u32,
+            partitions: topic.partition_count(),
             settings: topic.settings,
         });
     }
     for drafted in draft.partitions.values() {
         drafted.entries().for_each(|entry| push(&entry));
+    }
+    for (key, (_, offset)) in &draft.starts {
+        push(&Entry::Start { key: *key, offset: *offset });
+    }
+    if let Some(change) = &draft.change {
+        push(&change.entry());
     }
     for (group, commits) in &draft.commits {
         push(&Entry::Commit { group, commits: commits.clone() });
