@@ -27,6 +27,7 @@ mod skipped;
 mod stuck;
 mod torn_transaction;
 mod unavailable;
+mod undeleted;
 mod undetected_damage;
 mod unseen;
 mod vanished_read;
@@ -69,6 +70,7 @@ const CHECKERS: &[Checker] = &[
     Checker { finds: &[Name::RootRegression, Name::InconsistentRoots], run: roots::check },
     Checker { finds: &[Name::SilentCorruption], run: silent_corruption::check },
     Checker { finds: &[Name::UndetectedDamage], run: undetected_damage::check },
+    Checker { finds: &[Name::Undeleted], run: undeleted::check },
     Checker { finds: &[Name::Unavailable], run: unavailable::check },
     Checker { finds: &[Name::Stuck], run: stuck::check },
     Checker { finds: &[Name::Panic], run: panic::check },

@@ -5,7 +5,7 @@ use super::recorder::Recorder;
 use crate::fault::Counts;
 use merkql::broker::Broker;
 use merkql::record::{ProducerRecord, Record};
-use merkql_jepsen::history::{Action, Key, MicroOp, Process, TreeHead};
+use merkql_jepsen::history::{Action, Key, MicroOp, Process, Span, TreeHead};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -48,12 +48,22 @@ pub(crate) struct State {
     pub(crate) heads: BTreeMap<(String, u32), Vec<TreeHead>>,
     /// Up to where retention was written down to reach.
     retained: BTreeMap<(String, u32), u64>,
+    /// Up to where it was written down to have passed for good.
+    removed: BTreeMap<(String, u32), u64>,
     /// The log may have lost what it knew last, and could not tell.
     pub(crate) is_tail_lost: bool,
     /// Sends that were repeated because nobody knew what had become of them.
     pub(crate) retries: Counts,
     /// Counts the groups of readers that read everything.
     pub(crate) readers: u64,
+}
+
+impl State {
+    /// The log may have lost what it knew last: what it removed may be there again.
+    pub(crate) fn lose_tail(&mut self) {
+        self.is_tail_lost = true;
+        self.removed.clear();
+    }
 }
 
 /// The memory of all clients.
@@ -109,6 +119,24 @@ impl Memory {
             *noted = start;
             drop(state);
             recorder.note("retention", Action::Retain(vec![(key_of(topic, partition), start)]));
+        }
+    }
+
+    /// Writes down what is gone for good once an append was acknowledged that ends
+    /// at `end`: nobody may get to see more than is retained.
+    pub(crate) fn note_removed(&self, recorder: &Recorder, topic: &str, partition: u32, end: u64) {
+        let mut state = self.state();
+        let retained = state.topics.get(topic).map_or(0, |topic| topic.retention_records);
+        let start = end.saturating_sub(retained);
+        if retained == 0 || start == 0 {
+            return;
+        }
+        let noted = state.removed.entry((topic.to_owned(), partition)).or_default();
+        if *noted < start {
+            *noted = start;
+            drop(state);
+            let gone = vec![Span { from: 0, to: start }];
+            recorder.note("retention", Action::Removed(vec![(key_of(topic, partition), gone)]));
         }
     }
 

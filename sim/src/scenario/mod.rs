@@ -170,6 +170,14 @@ impl fmt::Display for Outcome {
 }
 
 impl Scenario {
+    /// Whether a strike in it can leave damage behind.
+    pub(crate) fn leaves_damage(&self) -> bool {
+        self.strikes.iter().any(|strike| match &strike.what {
+            Blow::Fault { fault, .. } => fault.leaves_damage(),
+            Blow::Crash { .. } => false,
+        })
+    }
+
     /// All deaths in it.
     pub(crate) fn deaths(&self) -> impl Iterator<Item = &Death> {
         let steps = self.steps.iter().filter_map(|step| match &step.does {

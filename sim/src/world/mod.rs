@@ -9,8 +9,10 @@
 
 mod addresses;
 mod blocks;
+mod damages;
 mod ending;
 mod harm;
+mod harmed;
 mod host;
 mod nemesis;
 mod opening;
