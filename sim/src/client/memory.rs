@@ -1,5 +1,6 @@
 //! What clients remember when the log's process dies: they live elsewhere.
 
+use super::errors::name_of;
 use super::names::key_of;
 use super::recorder::Recorder;
 use crate::fault::Counts;
@@ -162,9 +163,12 @@ impl Memory {
             }
             let Some(topic) = broker.topic(&name) else { continue };
             for number in 0..partitions {
-                let view = topic.partition(number).and_then(|partition| partition.read().ok());
-                if let Some(view) = view {
-                    self.note_retention(recorder, &name, number, view.next_offset());
+                match topic.partition(number).map(|partition| partition.read()) {
+                    Some(Ok(view)) => {
+                        self.note_retention(recorder, &name, number, view.next_offset());
+                    }
+                    Some(Err(error)) => recorder.met(name_of(&error)),
+                    None => {}
                 }
             }
         }

@@ -8,7 +8,7 @@ use crate::scenario::{Address, Death, During, Keeps};
 use rand::RngExt;
 
 /// How likely each of them is in a seed.
-const LIKELIHOOD: f64 = 0.06;
+const LIKELIHOOD: f64 = 0.08;
 
 /// Draws them into a seed.
 pub(super) fn draw(maker: &mut Maker<'_>) {
@@ -34,13 +34,12 @@ fn kill_and_cut(maker: &mut Maker<'_>) {
     let (during, nth) = (maker.some_step(), maker.random.random_range(0..3));
     let sync = at(during, OpKind::SyncData, "journal/*", nth);
     let killed = maker.crash_at(sync, CrashPhase::Before, Death::Kill);
-    let keeps = if maker.random.random_bool(0.5) {
+    let keeps = if maker.random.random_bool(0.7) {
         Keeps::Nothing
     } else {
         Keeps::Drawn { profile: maker.plan.profile, seed: maker.random.random() }
     };
-    let nth = maker.random.random_range(0..2);
-    let write = at(During::RecoveryFrom(killed), OpKind::WriteAt, "manifest.*", nth);
+    let write = at(During::RecoveryFrom(killed), OpKind::WriteAt, "manifest.*", 0);
     let cut = maker.crash_at(write, CrashPhase::Before, Death::Power(keeps));
     maker.crash_in_recovery(cut);
 }
@@ -67,14 +66,14 @@ fn two_torn_slots(maker: &mut Maker<'_>) {
 /// and then the process dies.
 fn no_room_for_slots(maker: &mut Maker<'_>) {
     let during = maker.some_step();
-    let times = maker.random.random_range(2..20);
+    let times = maker.random.random_range(8..20);
     let full = Fault::DiskFull { after_bytes: 0 };
     maker.strike_at(at(during, OpKind::Allocate, "manifest.*", 0), full, times);
-    let nth = maker.random.random_range(2..20);
+    let nth = maker.random.random_range(1..8);
     let death = if maker.random.random_bool(0.5) {
         Death::Kill
     } else {
         Death::Power(Keeps::Drawn { profile: maker.plan.profile, seed: maker.random.random() })
     };
-    maker.crash_at(at(during, OpKind::WriteAt, "journal/*", nth), CrashPhase::Before, death);
+    maker.crash_at(at(during, OpKind::Allocate, "manifest.*", nth), CrashPhase::Before, death);
 }

@@ -57,6 +57,9 @@ pub struct Scenario {
     /// The rows of the catalogue of faults that it is there for: `R4`, `D1`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub covers: Vec<String>,
+    /// The bug that is planted in it ([`crate::canary`]), if one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<String>,
     /// What is written differently from the defaults.
     #[serde(default, skip_serializing_if = "is_default")]
     pub settings: Settings,

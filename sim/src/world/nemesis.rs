@@ -147,7 +147,8 @@ impl<'s> Nemesis<'s> {
             for (name, partitions) in host.bench.memory.topics() {
                 let Some(topic) = host.bench.broker.topic(&name) else { continue };
                 for number in 0..partitions {
-                    let view = topic.partition(number).and_then(|partition| partition.read().ok());
+                    let partition = topic.partition(number);
+                    let view = partition.and_then(|partition| host.bench.seen(partition.read()));
                     let end = view.map_or(0, |view| view.next_offset());
                     ends.push((crate::client::names::key_of(&name, number), end));
                 }
