@@ -1,6 +1,7 @@
 //! What a history's evidence proves, and what it excuses.
 
 use merkql_jepsen::history::History;
+use merkql_jepsen::merkle::Hash;
 use merkql_jepsen::notation::Format;
 use merkql_jepsen::{Name, UNDECIDABLE_TAIL, Verdict, check, check_only};
 
@@ -566,4 +567,26 @@ fn an_error_about_damage_names_records_that_were_damaged() {
     for unharmed in ["{1 [[0 1]]}", "{1 [[2 4]]}", "{2 [[0 1]]}", "{4 []}"] {
         assert_eq!(judged(unharmed), [Name::Unavailable], "{unharmed}");
     }
+}
+
+#[test]
+fn a_proof_of_a_record_that_was_lost_with_a_tail_is_no_proof_of_what_stands_there_since() {
+    let (before, since) = (Hash::digest(b"before"), Hash::digest(b"since"));
+    let root = Hash::leaf(&before.0);
+    let judged = |between: &str| {
+        verdict(&format!(
+            "{{:process :nemesis :type :ok :f :open :value {{:dense_offsets true}}}}
+             {{:process 0 :type :info :f :send :value [[:send 1 [0 :a]]]}}
+             {{:process 2 :type :ok :f :proof :value {{:key 1 :index 0 :size 1 :root \"{root}\" :record \"{before}\" :path []}}}}
+             {between}
+             {{:process 3 :type :ok :f :send :value [[:send 1 [0 :b]]] :hashes {{1 [[0 \"{since}\"]]}}}}
+             {{:process 4 :type :ok :f :poll :value [[:poll {{1 [[0 :b]]}}]]}}"
+        ))
+    };
+    let crash = "{:process :nemesis :type :info :f :crash}";
+    assert!(judged(crash).names().contains(&Name::ProofInvalid));
+    let lost =
+        format!("{crash} {{:process :nemesis :type :info :f :undecidable-tail :value {{1 0}}}}");
+    assert!(!judged(&lost).names().contains(&Name::ProofInvalid));
+    assert!(judged(&lost).excused[UNDECIDABLE_TAIL] > 0);
 }

@@ -11,8 +11,9 @@ use merkql_jepsen::Name;
 const LOST_BLOCK: &[Name] = &[Name::OffsetReuse, Name::Unavailable];
 
 /// What was read is gone: its offset is empty after a crash, or holds another
-/// record.
-const LOST_READ: &[Name] = &[Name::VanishedRead, Name::OffsetReuse];
+/// record; or what a partition's file has of it tells the log that its journal has
+/// lost it.
+const SHOWN_EARLY: &[Name] = &[Name::VanishedRead, Name::OffsetReuse, Name::Unavailable];
 
 /// Records stand there twice; where recovery was cut short behind the second, the
 /// log itself finds records that no journal knows.
@@ -182,7 +183,7 @@ pub const ALL: &[Canary] = &[
         name: "publish-before-sync",
         bug: Bug::Core,
         hunted: Hunted::Honest(Profile::Strict),
-        expected_by: LOST_READ,
+        expected_by: SHOWN_EARLY,
         meaning: "A block's records are shown to readers before its sync.",
     },
     Canary {

@@ -4,10 +4,10 @@ use super::Bench;
 use super::consume::{group_config, polled};
 use super::errors::{datum_of as datum_of_error, name_of};
 use super::names::key_of;
+use merkql::Result;
 use merkql::broker::Broker;
 use merkql::consumer::Consumer;
 use merkql::record::Record;
-use merkql::{Error, Result};
 use merkql_jepsen::history::{Action, Attachments, FinalPolls, Kind, MicroOp, Process};
 use std::time::Duration;
 
@@ -64,10 +64,12 @@ impl Bench {
         }
     }
 
+    /// Where a partition ends. One that is not there any more ends where it began,
+    /// and whatever was seen in it is gone.
     fn end_of(&self, topic: &str, partition: u32) -> Result<u64> {
-        let unknown = || Error::UnknownTopic { topic: topic.to_owned() };
-        let found = self.broker.topic(topic).ok_or_else(unknown)?;
-        Ok(found.partition(partition).ok_or_else(unknown)?.read()?.next_offset())
+        let Some(topic) = self.broker.topic(topic) else { return Ok(0) };
+        let Some(found) = topic.partition(partition) else { return Ok(0) };
+        Ok(found.read()?.next_offset())
     }
 
     /// Polls until nothing more comes.
