@@ -87,6 +87,7 @@ anomalies! {
     InconsistentRoots "inconsistent-roots" "two roots for one tree size"
     SilentCorruption "silent-corruption" "wrong bytes served as right"
     UndetectedDamage "undetected-damage" "damaged records vanished without a word"
+    Undeleted "undeleted" "a record was served that was gone for good"
     Unavailable "unavailable" "a fault of one partition took others down"
     Stuck "stuck" "nothing gets done though nothing is broken any more"
     Panic "panic" "a call panicked"

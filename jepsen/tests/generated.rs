@@ -96,6 +96,7 @@ fn a_generated_history_has_every_function_and_every_kind_of_end() {
         "poll",
         "proof",
         "rebalance",
+        "removed",
         "retain",
         "root",
         "seek",
@@ -170,6 +171,7 @@ injections! {
     injected_inconsistent_roots InconsistentRoots
     injected_silent_corruption SilentCorruption
     injected_undetected_damage UndetectedDamage
+    injected_undeleted Undeleted
     injected_unavailable Unavailable
     injected_stuck Stuck
     injected_panic Panic

@@ -27,6 +27,11 @@ fn arguments_that_make_no_sense_are_wrong_usage() {
         &["replay"],
         &["replay", "first"],
         &["faults", "--json", "/nowhere/at/all.json"],
+        &["canaries", "--jobs", "0"],
+        &["exhaust", "../scenarios/short-commit.toml", "--jobs", "0"],
+        &["exhaust", "../scenarios/short-commit.toml", "--from", "9999"],
+        &["exhaust", "../scenarios/short-commit.toml", "-o", "/nowhere/at/all.toml"],
+        &["shrink", "1", "-o", "/nowhere/at/all.toml"],
         &["sing"],
     ] {
         let output = merkql_sim(arguments);

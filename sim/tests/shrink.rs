@@ -101,23 +101,21 @@ fn the_limits_are_kept() {
     assert!(result.attempts <= 12, "{}", result.attempts);
 }
 
-/// A seed whose log is opened with a setting that it refuses: it never opens, and
-/// the checkers say that nothing gets done.
-fn stuck() -> Scenario {
-    let mut drawn = scenario(5, &Options::default());
-    drawn.settings.segment_bytes = 1;
-    drawn
+/// A seed with a bug that is planted in it: two records of a poll change places.
+fn planted() -> Scenario {
+    let canary = Some("records-swapped".to_owned());
+    Scenario { canary, ..scenario(5, &Options { ops: 30, ..Options::default() }) }
 }
 
 #[test]
 fn an_anomaly_is_shrunk_to_what_it_needs_and_expected_from_then_on() {
     let limits = Limits::default();
-    let result = shrink_anomaly(&stuck(), &Manner::default(), &limits, &mut |_, _| {}).unwrap();
+    let result = shrink_anomaly(&planted(), &Manner::default(), &limits, &mut |_, _| {}).unwrap();
     assert!(result.is_done);
     let small = result.scenario;
-    assert!(small.steps.is_empty() && small.strikes.is_empty());
-    assert_eq!(small.settings.segment_bytes, 1);
-    assert_eq!(small.expect.anomalies, ["stuck"]);
+    assert!((1..=3).contains(&small.steps.len()) && small.strikes.is_empty());
+    assert_eq!(small.canary.as_deref(), Some("records-swapped"));
+    assert_eq!(small.expect.anomalies, ["int-nonmonotonic-poll"]);
     assert_eq!(verify(&small, &execute(&small, &Manner::default())).complaints, [""; 0]);
 }
 
@@ -125,7 +123,7 @@ fn an_anomaly_is_shrunk_to_what_it_needs_and_expected_from_then_on() {
 fn the_command_writes_a_file_that_the_command_scenario_accepts() {
     let folder = tempfile::tempdir().unwrap();
     let (from, to) = (folder.path().join("from.toml"), folder.path().join("to.toml"));
-    std::fs::write(&from, stuck().to_toml().unwrap()).unwrap();
+    std::fs::write(&from, planted().to_toml().unwrap()).unwrap();
     let command = |arguments: &[&std::ffi::OsStr]| {
         let output = Command::new(env!("CARGO_BIN_EXE_merkql-sim")).args(arguments).output();
         let output = output.unwrap();
@@ -134,8 +132,22 @@ fn the_command_writes_a_file_that_the_command_scenario_accepts() {
     let (from, to) = (from.as_os_str(), to.as_os_str());
     let (status, told) = command(&["shrink".as_ref(), from, "-o".as_ref(), to]);
     assert_eq!(status, Some(0), "{told}");
-    assert!(told.contains("the text was read again and carried out: it has stuck"), "{told}");
+    assert!(
+        told.contains("the text was read again and carried out: it has int-nonmonotonic-poll"),
+        "{told}"
+    );
     assert_eq!(command(&["scenario".as_ref(), to]).0, Some(0));
+    // Nothing is begun whose result could not be written.
+    let nowhere = folder.path().join("no/such/folder.toml");
+    let (status, told) = command(&["shrink".as_ref(), from, "-o".as_ref(), nowhere.as_os_str()]);
+    assert!(status == Some(2) && told.contains("cannot write"), "{told}");
+    // A bug that is planted by the command line stands in what is written.
+    let by_hand = folder.path().join("by-hand.toml");
+    let words = ["shrink", "5", "--ops", "30", "--canary", "records-swapped", "-o"];
+    let mut words: Vec<_> = words.iter().map(std::ffi::OsStr::new).collect();
+    words.push(by_hand.as_os_str());
+    assert_eq!(command(&words).0, Some(0));
+    assert_eq!(command(&["scenario".as_ref(), by_hand.as_os_str()]).0, Some(0));
     assert_eq!(command(&["shrink".as_ref(), "1".as_ref()]).0, Some(1));
     assert_eq!(command(&["shrink".as_ref(), "nowhere.toml".as_ref()]).0, Some(2));
 }

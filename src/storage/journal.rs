@@ -188,7 +188,10 @@ impl Journal {
         };
         let start = JournalStart { sequence: sequence.saturating_sub(1), ..start };
         let mut journal = Self::at(context, current, start, previous_nonce, number + 1);
-        journal.append(block)?;
+        journal.write(block)?;
+        if !journal.context.probe.canary("anchor-not-synced") {
+            journal.sync()?;
+        }
         Ok(journal)
     }
 

@@ -60,8 +60,7 @@ impl Opener {
         self.ensure_dir(&self.dir)?;
         let lock = self.lock()?;
         let entries = self.entries()?;
-        let mut slots =
-            Slots::new(&self.dir, Arc::clone(&self.env.file_system), Arc::clone(&self.latch));
+        let mut slots = Slots::new(&self.dir, &self.env, Arc::clone(&self.latch));
         match slots.read()? {
             Some(found) if self.is_unused(&found.manifest, &entries)? => {
                 self.env.probe.mark("creation.begun_again");
@@ -187,6 +186,7 @@ impl Opener {
             pool: FilePool::new(file_system, self.options.open_files_max, Arc::clone(&self.latch)),
             options: self.options,
             log_id,
+            probe: Arc::clone(&self.env.probe),
             topics_dir: self.dir.join(TOPICS_DIR),
         }
     }
@@ -197,8 +197,7 @@ impl Opener {
         let file_system = &self.env.file_system;
         self.sync_folders_above()?;
         self.clear_unfinished(entries)?;
-        let mut slots =
-            Slots::new(&self.dir, Arc::clone(&self.env.file_system), Arc::clone(&self.latch));
+        let mut slots = Slots::new(&self.dir, &self.env, Arc::clone(&self.latch));
         let mut log_id = [0; 16];
         self.env.entropy.fill(&mut log_id).at("draw random bytes for", &self.dir)?;
         let journal_dir = self.dir.join(JOURNAL_DIR);

@@ -13,7 +13,7 @@ use super::manifest::{PartitionState, SegmentState};
 use super::options::StorageOptions;
 use super::segment::{PartitionName, Segment, SegmentMeta};
 use super::settings::TopicSettings;
-use crate::env::EntryKind;
+use crate::env::{EntryKind, Probe};
 use crate::error::{Error, IoContext, Result};
 use crate::merkle::CompactRange;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -55,6 +55,7 @@ pub(crate) struct PartitionLog {
     settings: TopicSettings,
     pool: Arc<FilePool>,
     options: StorageOptions,
+    pub(crate) probe: Arc<dyn Probe>,
     view: RwLock<Arc<View>>,
     /// Records below it are gone, or are to go.
     log_start: AtomicU64,
@@ -71,6 +72,7 @@ pub(crate) struct PartitionContext {
     pub(crate) pool: Arc<FilePool>,
     pub(crate) options: StorageOptions,
     pub(crate) log_id: [u8; 16],
+    pub(crate) probe: Arc<dyn Probe>,
     /// The directory of all topics.
     pub(crate) topics_dir: PathBuf,
 }
@@ -126,6 +128,7 @@ impl PartitionLog {
             dir,
             settings,
             pool: Arc::clone(&context.pool),
+            probe: Arc::clone(&context.probe),
             options: context.options,
             view: RwLock::new(Arc::new(View { range: state.range, segments })),
             log_start: AtomicU64::new(state.log_start),
@@ -195,7 +198,9 @@ impl PartitionLog {
     pub(crate) fn publish(&self, range: CompactRange, new: &[Arc<Segment>]) {
         let mut segments = self.view().segments.clone();
         segments.extend(new.iter().cloned());
-        let log_start = self.settings.log_start(self.log_start(), range.size());
+        let kept = u64::from(self.probe.canary("retention-keeps-one"));
+        let log_start =
+            self.settings.log_start(self.log_start(), range.size().saturating_sub(kept));
         self.set_view(View { range, segments });
         self.log_start.store(log_start, Ordering::Release);
         if !new.is_empty() {

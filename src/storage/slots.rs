@@ -3,11 +3,14 @@
 //! A write may be torn, so the only good slot is never written over: an invalid
 //! one goes first, else the one with the higher number. A crash between the two
 //! may have left that one in the cache alone, while the other is surely on disk.
+//! Two of one number tell nothing: so the other one is synced before the first is
+//! written, unless this process has synced both.
 
 use super::latch::Latch;
 use super::manifest::{Manifest, SLOT_HEADER_BYTES, SlotContent};
+use super::store::Env;
 use crate::env::exact::{read_up_to, write_all_at};
-use crate::env::{Access, File, FileSystem};
+use crate::env::{Access, File, FileSystem, Probe};
 use crate::error::{Error, IoContext, Result};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -25,8 +28,11 @@ pub(crate) struct Slots {
     dir: PathBuf,
     file_system: Arc<dyn FileSystem>,
     latch: Arc<Latch>,
+    probe: Arc<dyn Probe>,
     /// The checkpoint that each holds, if it is valid.
     checkpoints: [Option<u64>; 2],
+    /// Both are surely on the disk: this process has synced them.
+    are_firm: bool,
 }
 
 /// The state found in the slots.
@@ -38,8 +44,16 @@ pub(crate) struct FoundManifest {
 }
 
 impl Slots {
-    pub(crate) fn new(dir: &Path, file_system: Arc<dyn FileSystem>, latch: Arc<Latch>) -> Self {
-        Self { dir: dir.to_owned(), file_system, latch, checkpoints: [None, None] }
+    pub(crate) fn new(dir: &Path, env: &Env, latch: Arc<Latch>) -> Self {
+        let (file_system, probe) = (Arc::clone(&env.file_system), Arc::clone(&env.probe));
+        Self {
+            dir: dir.to_owned(),
+            file_system,
+            latch,
+            probe,
+            checkpoints: [None, None],
+            are_firm: false,
+        }
     }
 
     fn path(&self, slot: usize) -> PathBuf {
@@ -110,6 +124,13 @@ impl Slots {
             file.allocate(needed).at("allocate space for", &self.path(slot))?;
             files.push((slot, file));
         }
+        // A process that was killed may have left what is seen in the other in the
+        // cache alone. It stands for both while the first is written.
+        if let Some((slot, other)) = files.last().filter(|_| !self.are_firm) {
+            let synced = other.sync_data().at("sync", &self.path(*slot));
+            synced.inspect_err(|error| self.latch.set(error))?;
+        }
+        self.are_firm = false;
         for (slot, file) in files {
             let path = self.path(slot);
             let written = write_all_at(&*file, &bytes, 0).at("write", &path);
@@ -117,6 +138,7 @@ impl Slots {
             synced.inspect_err(|error| self.latch.set(error))?;
             self.checkpoints[slot] = Some(checkpoint);
         }
+        self.are_firm = true;
         Ok(())
     }
 
@@ -152,6 +174,7 @@ impl Slots {
 
     fn write_order(&self) -> [usize; 2] {
         match self.checkpoints {
+            _ if self.probe.canary("slots-in-one-order") => [0, 1],
             [Some(a), Some(b)] if b > a => [1, 0],
             [Some(_), None] => [1, 0],
             _ => [0, 1],

@@ -263,6 +263,11 @@ impl<'h> Effects<'h> {
         self.key_ids.get(key).copied()
     }
 
+    /// The number of a record, if it was sent or polled.
+    pub(crate) fn record_id(&self, key: KeyId, value: &'h Datum) -> Option<RecordId> {
+        self.record_ids.get(&(key, value)).copied()
+    }
+
     pub(crate) fn record(&self, record: RecordId) -> &Record<'h> {
         &self.records[record.number()]
     }

@@ -7,7 +7,9 @@ mod hashes;
 mod logs;
 mod next_tree;
 mod presence;
+mod ranges;
 mod readers;
+mod record_keys;
 mod removals;
 mod timeline;
 
@@ -18,7 +20,9 @@ pub(crate) use hashes::{RecordHashes, agreement};
 pub(crate) use logs::{Entry, Logs};
 pub(crate) use next_tree::NextTree;
 pub(crate) use presence::Presence;
+pub(crate) use ranges::Ranges;
 pub(crate) use readers::{Step, steps};
+pub(crate) use record_keys::RecordKeys;
 pub(crate) use removals::{Reason, Removal, Removals, flatten};
 pub(crate) use timeline::Timeline;
 
@@ -35,6 +39,7 @@ pub(crate) struct Analysis<'h> {
     pub(crate) presence: Presence,
     pub(crate) full_reads: FullReads,
     pub(crate) commits: Commits<'h>,
+    pub(crate) record_keys: RecordKeys<'h>,
     pub(crate) hashes: RecordHashes<'h>,
     /// What any `open` declared.
     pub(crate) declared: Declarations,
@@ -47,12 +52,14 @@ impl<'h> Analysis<'h> {
         let timeline = Timeline::new(history);
         let effects = Effects::new(history, &timeline);
         let logs = Logs::new(history, &effects);
-        let removals = Removals::new(history, &timeline, &effects, &logs);
+        let record_keys = RecordKeys::new(history, &effects);
+        let removals = Removals::new(history, &timeline, &effects, &logs, &record_keys);
         let declared = declared(history);
         Self {
             presence: Presence::new(&effects, &logs, &removals),
             full_reads: FullReads::new(history, &timeline, &effects),
             commits: Commits::new(history, &timeline),
+            record_keys,
             hashes: RecordHashes::new(history, &effects),
             records_rebalances: declared.rebalances || has_rebalances(history),
             history,

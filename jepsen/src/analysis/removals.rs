@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 use super::effects::{Effects, KeyId, RecordId};
 use super::logs::{Entry, Logs};
 use super::next_tree::NextTree;
+use super::record_keys::RecordKeys;
 use super::timeline::Timeline;
 use crate::history::{Action, History, Key, Kind, Span};
 
@@ -57,16 +58,49 @@ impl Call {
     fn reaches(&self, sent_from: Option<usize>) -> bool {
         self.ended.is_none_or(|ended| sent_from.is_none_or(|sent| sent < ended))
     }
+
+    fn end(&self) -> usize {
+        self.ended.unwrap_or(usize::MAX)
+    }
 }
 
+/// Calls, and what they reach.
 #[derive(Debug, Default)]
-struct KeyRemovals {
+struct Reach {
     /// Calls with ranges that aren't empty, in order.
     calls: Vec<Call>,
     /// For each entry of the log the first call that covers it, and the one of them that ended last; empty where nothing was
     /// removed.
     first: Vec<Option<Call>>,
     last: Vec<Option<Call>>,
+}
+
+impl Reach {
+    fn finish(&mut self, log: &[Entry]) {
+        let mut by_end = self.calls.clone();
+        by_end.sort_by_key(|call| Reverse(call.end()));
+        self.first = cover(log, &self.calls);
+        self.last = cover(log, &by_end);
+    }
+
+    /// Since when a record may be missing from an entry that calls could reach only from a position on.
+    fn since_at(&self, index: usize, reachable_from: Option<usize>) -> Option<usize> {
+        let call = |calls: &[Option<Call>]| {
+            calls.get(index).copied().flatten().filter(|call| call.reaches(reachable_from))
+        };
+        // Where the first call came too early and a later one didn't, any in between may have been the one.
+        let later = || call(&self.last).map(|last| reachable_from.unwrap_or(last.since));
+        call(&self.first).map(|first| first.since).or_else(later)
+    }
+}
+
+#[derive(Debug, Default)]
+struct KeyRemovals {
+    /// Retention, deletion, and errors that named damage.
+    told: Reach,
+    compacted: Reach,
+    /// For each entry since when compaction may remove it, if it may; empty where the history tells no record's key.
+    superseded: Vec<Option<usize>>,
     /// Where calls ended, in order, each with the earliest beginning of those that ended there or later.
     since: Vec<(usize, usize)>,
     /// The ranges removed, merged and in order.
@@ -81,29 +115,33 @@ impl KeyRemovals {
     fn finish(&mut self, log: &[Entry]) {
         self.tails.sort_by_key(|tail| tail.at);
         self.tail_reaches = NextTree::new(self.tails.iter().map(|tail| reach(tail.from)));
-        let ended = |call: &Call| call.ended.unwrap_or(usize::MAX);
-        let mut by_end = self.calls.clone();
-        by_end.sort_by_key(|call| Reverse(ended(call)));
-        self.first = cover(log, &self.calls);
-        self.last = cover(log, &by_end);
+        self.told.finish(log);
+        self.compacted.finish(log);
+        let mut by_end: Vec<Call> = self.calls().copied().collect();
+        by_end.sort_by_key(|call| Reverse(call.end()));
         let mut earliest = usize::MAX;
         for call in &by_end {
             earliest = earliest.min(call.since);
-            self.since.push((ended(call), earliest));
+            self.since.push((call.end(), earliest));
         }
         self.since.reverse();
-        self.ranges = self.calls.iter().map(|call| call.span).collect();
+        self.ranges = by_end.iter().map(|call| call.span).collect();
         merge(&mut self.ranges);
     }
 
     /// Since when a record that was sent from a position on may be missing from an entry.
     fn since_at(&self, index: usize, sent_from: Option<usize>) -> Option<usize> {
-        let call = |calls: &[Option<Call>]| {
-            calls.get(index).copied().flatten().filter(|call| call.reaches(sent_from))
+        let told = self.told.since_at(index, sent_from);
+        let compacted = match self.superseded.get(index) {
+            None => self.compacted.since_at(index, sent_from),
+            Some(None) => None,
+            Some(superseded) => self.compacted.since_at(index, sent_from.max(*superseded)),
         };
-        // Where the first call came too early and a later one didn't, any in between may have been the one.
-        let later = || call(&self.last).map(|last| sent_from.unwrap_or(last.since));
-        call(&self.first).map(|first| first.since).or_else(later)
+        told.into_iter().chain(compacted).min()
+    }
+
+    fn calls(&self) -> impl Iterator<Item = &Call> {
+        self.told.calls.iter().chain(&self.compacted.calls)
     }
 
     /// The first tail behind a position that the offset belongs to, and where it was lost.
@@ -138,6 +176,7 @@ impl Removals {
         timeline: &Timeline,
         effects: &Effects<'_>,
         logs: &Logs,
+        record_keys: &RecordKeys<'_>,
     ) -> Self {
         let mut removals = Self {
             keys: (0..effects.key_count()).map(|_| KeyRemovals::default()).collect(),
@@ -156,13 +195,22 @@ impl Removals {
             let ended = is_over.then_some(position);
             for (key, span) in spans(&operation.action, operation.kind) {
                 if let Some(key) = effects.key_id(key).filter(|_| span.from < span.to) {
-                    removals.keys[key.number()].calls.push(Call { span, since, ended });
+                    let removals = &mut removals.keys[key.number()];
+                    let reach = match operation.action {
+                        Action::Compact(_) => &mut removals.compacted,
+                        _ => &mut removals.told,
+                    };
+                    reach.calls.push(Call { span, since, ended });
                 }
             }
             removals.note_others(&operation.action, operation.kind, since, effects);
         }
         for (key, removed) in removals.keys.iter_mut().enumerate() {
-            removed.finish(logs.log(KeyId::new(key)));
+            let key = KeyId::new(key);
+            if !removed.compacted.calls.is_empty() {
+                removed.superseded = record_keys.superseded(effects, logs, key);
+            }
+            removed.finish(logs.log(key));
         }
         removals.undecidable.sort_unstable();
         removals
@@ -223,7 +271,18 @@ impl Removals {
     /// Whether any record of the key may be missing at some time.
     pub(crate) fn any(&self, key: KeyId) -> bool {
         let key = &self.keys[key.number()];
-        !key.calls.is_empty() || !key.tails.is_empty()
+        key.calls().next().is_some() || !key.tails.is_empty()
+    }
+
+    /// Whether the key was compacted at any time between two positions.
+    pub(crate) fn compacted_between(&self, key: KeyId, from: usize, to: usize) -> bool {
+        let calls = &self.keys[key.number()].compacted.calls;
+        calls.iter().any(|call| call.since < to && from < call.end())
+    }
+
+    /// Whether the key was ever compacted.
+    pub(crate) fn is_compacted(&self, key: KeyId) -> bool {
+        !self.keys[key.number()].compacted.calls.is_empty()
     }
 
     /// Whether all of the range may be missing at some time.

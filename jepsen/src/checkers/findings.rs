@@ -128,6 +128,7 @@ fn is_judged(operation: &Operation) -> bool {
         | Action::Seek(_)
         | Action::Retain(_)
         | Action::Compact(_)
+        | Action::Removed(_)
         | Action::Delete(_)
         | Action::Damage(_)
         | Action::Healed(_)

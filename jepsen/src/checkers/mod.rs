@@ -28,6 +28,7 @@ mod stuck;
 mod torn_commit;
 mod torn_transaction;
 mod unavailable;
+mod undeleted;
 mod undetected_damage;
 mod unseen;
 mod vanished_read;
@@ -70,6 +71,7 @@ const CHECKERS: &[Checker] = &[
     Checker { finds: &[Name::RootRegression, Name::InconsistentRoots], run: roots::check },
     Checker { finds: &[Name::SilentCorruption], run: silent_corruption::check },
     Checker { finds: &[Name::UndetectedDamage], run: undetected_damage::check },
+    Checker { finds: &[Name::Undeleted], run: undeleted::check },
     Checker { finds: &[Name::Unavailable], run: unavailable::check },
     Checker { finds: &[Name::Stuck], run: stuck::check },
     Checker { finds: &[Name::Panic], run: panic::check },

@@ -88,6 +88,14 @@ fn inclusion(
         .then(|| analysis.hashes.agreed(&proof.key, proof.index))
         .flatten();
     if let Some(known) = known.filter(|known| known.hash != answer.record) {
+        // Another record may have come to stand there, after a tail was lost.
+        let between = (known.at.min(position), known.at.max(position));
+        let key = analysis.effects.key_id(&proof.key);
+        let lost = |key| analysis.removals.undecidable(key, proof.index, between);
+        if key.is_some_and(lost) {
+            findings.excuse(Name::ProofInvalid, Reason::UndecidableTail);
+            return;
+        }
         let sentence = format!(
             "{of} proves another record than the one that stands there ({})",
             analysis.name(known.at)

@@ -1,16 +1,17 @@
 #![doc = include_str!("../../anomalies/unavailable.md")]
 
-use rustc_hash::FxHashSet;
+use rustc_hash::FxHashMap;
 
 use super::{Finding, Findings};
-use crate::analysis::Analysis;
+use crate::analysis::{Analysis, Ranges, flatten};
 use crate::anomaly::Name;
-use crate::history::{Action, Key, Kind, MicroOp, Operation};
+use crate::history::{Action, Key, Kind, MicroOp, Operation, Span};
 
 /// What was damaged so far.
 #[derive(Default)]
 struct Damaged<'h> {
-    keys: FxHashSet<&'h Key>,
+    /// What was damaged of each key; all of it where a damage names no ranges.
+    keys: FxHashMap<&'h Key, Ranges>,
     whole_log: bool,
     last_at: Option<usize>,
 }
@@ -20,14 +21,26 @@ impl<'h> Damaged<'h> {
         if let (Action::Damage(damage), true) = (&operation.action, operation.kind != Kind::Fail) {
             self.last_at = Some(position);
             match &damage.spans {
-                Some(spans) => self.keys.extend(spans.iter().map(|(key, _)| key)),
+                Some(spans) => {
+                    for (key, span) in flatten(spans) {
+                        self.keys.entry(key).or_default().add(span, position);
+                    }
+                }
                 None => self.whole_log = true,
             }
         }
     }
 
     fn touches(&self, key: &Key) -> bool {
-        self.whole_log || self.keys.contains(key)
+        self.whole_log || self.keys.contains_key(key)
+    }
+
+    /// Whether any damage reaches a record that the error names. One that names none is about the key.
+    fn reaches(&self, key: &Key, named: &[Span]) -> bool {
+        self.whole_log
+            || self.keys.get(key).is_some_and(|harmed| {
+                named.is_empty() || named.iter().any(|named| harmed.overlap(*named))
+            })
     }
 }
 
@@ -41,7 +54,8 @@ pub(super) fn check(analysis: &Analysis<'_>, findings: &mut Findings<'_, '_>) {
         }
         match &operation.action {
             Action::Detected(detected) if operation.kind != Kind::Fail => {
-                for (key, _) in detected.spans.iter().filter(|(key, _)| !damaged.touches(key)) {
+                let unharmed = |(key, named): &&(Key, Vec<Span>)| !damaged.reaches(key, named);
+                for (key, _) in detected.spans.iter().filter(unharmed) {
                     report_key(analysis, findings, position, key, damaged.last_at);
                 }
             }
@@ -99,7 +113,7 @@ fn report_key(
     damage: Option<usize>,
 ) {
     let sentence = format!(
-        "key {key} answered with an error about damage ({}), though nothing of it was damaged",
+        "key {key} answered with an error about damage ({}), though nothing of what it names was damaged",
         analysis.name(position)
     );
     findings.report(

@@ -60,6 +60,8 @@ impl World {
         let start = self.rng.random_range(self.partitions[at].start()..=self.partitions[at].end());
         self.emit_pair(&administrator(), Action::Retain(vec![(key(at), start)]));
         self.partitions[at].retain_from(start);
+        let removed = vec![(key(at), vec![Span { from: 0, to: start }])];
+        self.emit(administrator(), Kind::Info, Action::Removed(removed), Attachments::default());
     }
 
     fn compact(&mut self) {

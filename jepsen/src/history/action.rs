@@ -44,6 +44,8 @@ pub enum Action {
     Retain(OffsetMap),
     /// Compaction may have removed these records.
     Compact(SpanMap),
+    /// These records are gone for good.
+    Removed(SpanMap),
     /// These partitions were deleted with their topic.
     Delete(Vec<Key>),
     /// The nemesis damaged something at rest.
@@ -156,6 +158,7 @@ impl Action {
             Self::Consistency(_) => "consistency",
             Self::Retain(_) => "retain",
             Self::Compact(_) => "compact",
+            Self::Removed(_) => "removed",
             Self::Delete(_) => "delete",
             Self::Damage(_) => "damage",
             Self::Detected(_) => "detected",

@@ -1,7 +1,7 @@
 //! The fields of an operation beyond Jepsen's six: evidence for the checkers, and whatever else was there.
 
 use super::datum::Datum;
-use super::evidence::{Commit, OffsetMap, RecordHashMap, Rest};
+use super::evidence::{Commit, OffsetMap, RecordHashMap, RecordKeyMap, Rest};
 use super::operation::Key;
 
 /// Further fields of an operation. The [module's table](super) says what each means and who reads it.
@@ -9,6 +9,8 @@ use super::operation::Key;
 pub struct Attachments {
     /// `hashes`: the hash of each record's canonical bytes, by key and offset.
     pub hashes: RecordHashMap,
+    /// `record-keys`: the keys by which compaction knows the records that were sent.
+    pub record_keys: RecordKeyMap,
     /// `ends`: the end offset of each log that a poll read to its end.
     pub ends: OffsetMap,
     /// `commits`: offsets committed as part of the operation.

@@ -13,6 +13,9 @@ pub type SpanMap = Vec<(Key, Vec<Span>)>;
 /// Keys, each with offsets and the hashes of the records there.
 pub type RecordHashMap = Vec<(Key, Vec<(u64, Hash)>)>;
 
+/// Keys, each with what compaction knows its records by.
+pub type RecordKeyMap = Vec<(Key, Vec<RecordKey>)>;
+
 /// Fields of a value that no checker reads, kept for conversion.
 pub type Rest = Vec<(Datum, Datum)>;
 
@@ -38,6 +41,17 @@ impl Span {
     pub fn contains(self, offset: u64) -> bool {
         self.from <= offset && offset < self.to
     }
+}
+
+/// What compaction knows a record by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RecordKey {
+    /// The record.
+    pub record: Datum,
+    /// Its own key: of all records with the same one, compaction keeps the last.
+    pub key: Datum,
+    /// Whether it only says that there is nothing under its key any more.
+    pub is_tombstone: bool,
 }
 
 /// What the log promises, as declared by the one who opened it. Nothing is promised unless it says so.

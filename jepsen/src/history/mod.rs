@@ -41,7 +41,7 @@
 //! | `proof` | `{key, index}` | `{key, index, size, root, record, path}`; `record` is the record's hash | `proof-invalid`, `inconsistent-roots` |
 //! | `consistency` | `{key, old_size, new_size}` | `{key, old_size, new_size, old_root, new_root, path}`; `old_root` is the one that was held | `root-regression`, `proof-invalid`, `inconsistent-roots` |
 //! | `retain` | `{key: new start}` | the same | all that miss records |
-//! | `compact` | `{key: [[from, to], …]}`: records that compaction may remove | the same | all that miss records |
+//! | `compact` | `{key: [[from, to], …]}`: records that compaction may remove. Where `record-keys` tell, it may remove those alone that a later record of the same key had superseded before it ended, and tombstones | the same | all that miss records; `undeleted` |
 //! | `delete` | `[key, …]` | the same | all that miss records, `lost-commit`, `commit-regression` |
 //! | `final-polls` | `[key, …]` | `{key: end offset}`: since its last assign, which sought to the beginning, the process has polled these keys from their start to these ends | `vanished-read`, `torn-transaction`, `undetected-damage`, `stuck` |
 //!
@@ -52,8 +52,9 @@
 //! | `f` | value | read by |
 //! |---|---|---|
 //! | `rebalance` | `{group, assigned: [key, …], revoked: [key, …]}`: what the process was told | `double-owner`; the positions of `poll-skip` and others |
-//! | `damage` | `{id, class: "R" or "D", spans: {key: [[from, to], …]}}`: what the nemesis damaged at rest, recoverable or to be detected. A key with no ranges is damaged wholly; no `spans` means something that belongs to the whole log | `undetected-damage`, `unavailable` |
+//! | `damage` | `{id, class: "R" or "D", spans: {key: [[from, to], …]}}`: what the nemesis damaged at rest, recoverable or to be detected. A key with no ranges is damaged wholly, one with nothing but an empty range was touched and none of its records was; no `spans` means something that belongs to the whole log | `undetected-damage`, `unavailable` |
 //! | `detected` | `{damage: id, spans}`: a read or an open answered with a typed error that names these records; the id may be missing | `undetected-damage`, `unavailable`, all that miss records |
+//! | `removed` | `{key: [[from, to], …]}`: records that are gone for good, because retention, the deletion of records or that of a topic was acknowledged; no read that begins later may return one. A key with no ranges is gone wholly. What may be missing meanwhile say `retain`, `compact` and `delete` | `undeleted` |
 //! | `healed` | `{damage: id}`: a repair by itself was seen | `undetected-damage` |
 //! | `refused` | anything: `open` answered with a typed error | `undetected-damage`, `unavailable` |
 //! | `undecidable-tail` | `{key: first offset that may be gone}`: what was acknowledged before may be lost, and no log could tell | everything; what it excuses is counted under this name |
@@ -65,6 +66,7 @@
 //! | field | on | value | read by |
 //! |---|---|---|---|
 //! | `hashes` | send, poll, txn | `{key: [[offset, hash], …]}`: SHA-256 of each record's canonical bytes, in hexadecimal | `silent-corruption`, `inconsistent-roots`, `proof-invalid` |
+//! | `record-keys` | send, txn | `{key: [[record, its own key], [record, its own key, true], …]}`: what compaction knows the records by that are sent; the third says that it is a tombstone | `compact` and what it excuses, `undeleted` |
 //! | `ends` | poll, txn | `{key: end offset}`: keys that the poll read to their end | `vanished-read`, `torn-transaction` |
 //! | `commits` | poll, txn | `{group, offsets}`: offsets committed with the operation | as `commit` |
 //! | `rebalance-log` | poll, txn | `[{keys: [key, …]}, …]` | positions, as `rebalance` |
@@ -85,8 +87,8 @@ pub use attachments::{Attachments, RebalanceEvent};
 pub use datum::Datum;
 pub use evidence::{
     Commit, Consistency, ConsistencyProof, Damage, Declarations, Detected, FaultClass, FaultsEnd,
-    Healed, Inclusion, InclusionProof, OffsetMap, Rebalance, RecordHashMap, Rest, Root, Span,
-    SpanMap, TreeHead,
+    Healed, Inclusion, InclusionProof, OffsetMap, Rebalance, RecordHashMap, RecordKey,
+    RecordKeyMap, Rest, Root, Span, SpanMap, TreeHead,
 };
 pub use operation::{Key, Kind, Operation, Process};
 

@@ -10,6 +10,7 @@ use super::steps::micro_ops;
 use super::values;
 use crate::history::{
     Action, Attachments, Datum, Key, Kind, Operation, Process, RebalanceEvent, RecordHashMap,
+    RecordKey, RecordKeyMap,
 };
 use crate::merkle::Hash;
 
@@ -256,6 +257,10 @@ fn attach(attachments: &mut Attachments, name: &str, datum: Datum) -> Shape<()> 
             attachments.hashes = hashes(&datum)
                 .ok_or_else(|| misfit("a map of keys to lists of [offset hash]", &datum))?;
         }
+        "record-keys" => {
+            attachments.record_keys = record_keys(&datum)
+                .ok_or_else(|| misfit("a map of keys to lists of [record key]", &datum))?;
+        }
         "ends" => {
             attachments.ends =
                 offsets(&datum).ok_or_else(|| misfit("a map of keys to end offsets", &datum))?;
@@ -282,6 +287,22 @@ fn hashes(datum: &Datum) -> Option<RecordHashMap> {
     let entry = |(key, pairs): &(Datum, Datum)| {
         let pairs = pairs.items()?.iter().map(pair).collect::<Option<_>>()?;
         Some((Key::new(key.clone()), pairs))
+    };
+    datum.entries()?.iter().map(entry).collect()
+}
+
+fn record_keys(datum: &Datum) -> Option<RecordKeyMap> {
+    let one = |datum: &Datum| {
+        let (record, key, is_tombstone) = match datum.items()? {
+            [record, key] => (record, key, false),
+            [record, key, Datum::Bool(is_tombstone)] => (record, key, *is_tombstone),
+            _ => return None,
+        };
+        Some(RecordKey { record: record.clone(), key: key.clone(), is_tombstone })
+    };
+    let entry = |(key, known): &(Datum, Datum)| {
+        let known = known.items()?.iter().map(one).collect::<Option<_>>()?;
+        Some((Key::new(key.clone()), known))
     };
     datum.entries()?.iter().map(entry).collect()
 }

@@ -6,7 +6,7 @@ use super::sink::Sink;
 use super::values;
 use crate::history::{
     Action, Attachments, Datum, Key, MicroOp, Operation, Polled, Process, RebalanceEvent,
-    RecordHashMap,
+    RecordHashMap, RecordKey, RecordKeyMap,
 };
 use crate::merkle::Hash;
 
@@ -101,6 +101,9 @@ fn write_attachments(sink: &mut Sink<'_>, attachments: &Attachments) {
     if !attachments.hashes.is_empty() {
         field("hashes", &hashes_datum(&attachments.hashes));
     }
+    if !attachments.record_keys.is_empty() {
+        field("record-keys", &record_keys_datum(&attachments.record_keys));
+    }
     if !attachments.ends.is_empty() {
         field("ends", &offsets_datum(&attachments.ends));
     }
@@ -133,6 +136,18 @@ fn hashes_datum(hashes: &RecordHashMap) -> Datum {
         (key.datum().clone(), Datum::seq(pairs.iter().map(pair).collect()))
     };
     Datum::map(hashes.iter().map(entry).collect())
+}
+
+fn record_keys_datum(keys: &RecordKeyMap) -> Datum {
+    let one = |known: &RecordKey| {
+        let mut items = vec![known.record.clone(), known.key.clone()];
+        items.extend(known.is_tombstone.then_some(Datum::Bool(true)));
+        Datum::seq(items)
+    };
+    let entry = |(key, known): &(Key, Vec<RecordKey>)| {
+        (key.datum().clone(), Datum::seq(known.iter().map(one).collect()))
+    };
+    Datum::map(keys.iter().map(entry).collect())
 }
 
 fn rebalance_event(event: &RebalanceEvent, notation: Notation) -> Datum {

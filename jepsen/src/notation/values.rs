@@ -37,6 +37,9 @@ pub(crate) fn action(function: &str, value: Datum) -> Shape<Action> {
         "compact" => Action::Compact(spans(&value).ok_or_else(|| {
             format!("a map of keys to lists of [from, to] as the value of compact, found {value}")
         })?),
+        "removed" => Action::Removed(spans(&value).ok_or_else(|| {
+            format!("a map of keys to lists of [from, to] as the value of removed, found {value}")
+        })?),
         "open" => Action::Open(declarations(value)?),
         "commit" => Action::Commit(Box::new(commit("commit", value)?)),
         "committed" => Action::Committed(Box::new(commit("committed", value)?)),
@@ -71,7 +74,7 @@ pub(crate) fn value(action: &Action, notation: Notation) -> Datum {
         | Action::Retain(offsets)
         | Action::UndecidableTail(offsets)
         | Action::FinalPolls(FinalPolls::Done(offsets)) => offsets_datum(offsets),
-        Action::Compact(spans) => spans_datum(spans),
+        Action::Compact(spans) | Action::Removed(spans) => spans_datum(spans),
         Action::Open(declared) => declarations_datum(declared, notation),
         Action::Commit(commit) | Action::Committed(commit) => commit_datum(commit, notation),
         Action::Root(root) => root_datum(root, notation),

@@ -11,8 +11,9 @@ use merkql_jepsen::Name;
 const LOST_BLOCK: &[Name] = &[Name::OffsetReuse, Name::Unavailable];
 
 /// What was read is gone: its offset is empty after a crash, or holds another
-/// record; or the log notices by what a partition's file has of it.
-const LOST_READ: &[Name] = &[Name::VanishedRead, Name::OffsetReuse, Name::Unavailable];
+/// record; or what a partition's file has of it tells the log that its journal has
+/// lost it.
+const SHOWN_EARLY: &[Name] = &[Name::VanishedRead, Name::OffsetReuse, Name::Unavailable];
 
 /// Records stand there twice; where recovery was cut short behind the second, the
 /// log itself finds records that no journal knows.
@@ -196,7 +197,7 @@ pub const ALL: &[Canary] = &[
         name: "publish-before-sync",
         bug: Bug::Core,
         hunted: Hunted::Honest(Profile::Strict),
-        expected_by: LOST_READ,
+        expected_by: SHOWN_EARLY,
         meaning: "A block's records are shown to readers before its sync.",
     },
     Canary {
@@ -240,5 +241,40 @@ pub const ALL: &[Canary] = &[
         hunted: Hunted::Honest(Profile::Posix),
         expected_by: &[Name::Unavailable],
         meaning: "The journal's next file begins with the generation and the nonce of the last.",
+    },
+    Canary {
+        name: "retention-keeps-one",
+        bug: Bug::Core,
+        hunted: Hunted::Anywhere,
+        expected_by: &[Name::Undeleted],
+        meaning: "Retention keeps one record more than it was asked to.",
+    },
+    Canary {
+        name: "unknown-records-forgiven",
+        bug: Bug::Core,
+        hunted: Hunted::Damaged,
+        expected_by: MISSED_DAMAGE,
+        meaning: "Recovery overlooks records in the partitions' files that the journal has lost.",
+    },
+    Canary {
+        name: "slots-in-one-order",
+        bug: Bug::Core,
+        hunted: Hunted::Honest(Profile::Posix),
+        expected_by: &[Name::Unavailable],
+        meaning: "The two slots of the manifest are always written in one order, though the second may be the torn one.",
+    },
+    Canary {
+        name: "anchor-not-synced",
+        bug: Bug::Core,
+        hunted: Hunted::Honest(Profile::Posix),
+        expected_by: &[Name::Unavailable],
+        meaning: "The block that recovery writes again is not synced before its records are put where they belong.",
+    },
+    Canary {
+        name: "journal-freed-early",
+        bug: Bug::Core,
+        hunted: Hunted::Honest(Profile::Posix),
+        expected_by: &[Name::Unavailable],
+        meaning: "The journal behind a checkpoint is free before the slots of the manifest are written.",
     },
 ];

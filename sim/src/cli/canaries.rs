@@ -18,8 +18,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", value_parser = parse)]
     only: Vec<Canary>,
     /// How many seeds are run at a time; all cores if it is not said.
-    #[arg(long, value_name = "N")]
-    jobs: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
 }
 
 fn parse(name: &str) -> Result<Canary, String> {
@@ -83,7 +83,7 @@ fn failure(caught: &Caught) -> Option<String> {
 }
 
 pub(crate) fn run(args: &Args) -> Status {
-    let jobs = args.jobs.unwrap_or_else(cores);
+    let jobs = args.jobs.map_or_else(cores, usize::from);
     let canaries = if args.only.is_empty() { ALL } else { args.only.as_slice() };
     let line = |cells: [&str; 5]| {
         let [name, place, expected, caught, seeds] = cells;

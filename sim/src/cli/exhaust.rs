@@ -1,9 +1,10 @@
 //! `merkql-sim exhaust`: a short scenario, broken everywhere.
 
 use super::Status;
-use super::output::{Output, usage};
+use super::output::{Output, probe_file, usage};
 use crate::exhaust::{Limits, Report, exhaust};
 use crate::profile::Profile;
+use crate::scenario::Scenario;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -32,8 +33,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "STEP")]
     from: Option<u32>,
     /// How many threads there are [default: one for each core].
-    #[arg(long, value_name = "J")]
-    jobs: Option<usize>,
+    #[arg(long, value_name = "J", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
     /// Where the first scenario goes that fails.
     #[arg(short, long, value_name = "FILE")]
     output_file: Option<PathBuf>,
@@ -54,11 +55,14 @@ pub(crate) fn run(args: &Args) -> Status {
         Ok(scenario) => scenario,
         Err(message) => return usage(&message),
     };
+    if let Err(message) = ready(args, &scenario) {
+        return usage(&message);
+    }
     let limits = Limits {
         survivors: args.survivors,
         nested: args.nested,
         depth: args.depth,
-        jobs: args.jobs.unwrap_or_else(crate::campaign::cores).max(1),
+        jobs: args.jobs.map_or_else(crate::campaign::cores, usize::from),
         from: args.from.map(crate::scenario::During::Step),
     };
     let profile = args.profile.unwrap_or(scenario.settings.profile);
@@ -84,6 +88,17 @@ pub(crate) fn run(args: &Args) -> Status {
             args.output.end(&serde_json::json!({ "error": message }), Status::Anomaly)
         }
     }
+}
+
+/// Sees to it before long work that it makes sense, and that its result can be
+/// written. Fails with a message.
+fn ready(args: &Args, scenario: &Scenario) -> Result<(), String> {
+    if let Some(from) = args.from.filter(|from| scenario.steps.iter().all(|step| step.id != *from))
+    {
+        return Err(format!("--from {from}: the scenario has no step of this number"));
+    }
+    args.output.probe()?;
+    args.output_file.as_deref().map_or(Ok(()), probe_file)
 }
 
 fn tell(args: &Args, report: &Report, seconds: f64) -> Status {

@@ -85,6 +85,15 @@ impl Output {
     }
 }
 
+/// Sees to it before long work that a file can be written, and leaves none behind
+/// where there was none. Fails with a message.
+pub(crate) fn probe_file(file: &Path) -> Result<(), String> {
+    let was_there = file.exists();
+    let opened = File::options().append(true).create(true).open(file);
+    let probed = opened.and_then(|_| if was_there { Ok(()) } else { std::fs::remove_file(file) });
+    probed.map_err(|error| format!("cannot write {}: {error}", file.display()))
+}
+
 /// Says what is wrong with the arguments.
 pub(crate) fn usage(message: &str) -> Status {
     // Nobody is left to be told if this fails.

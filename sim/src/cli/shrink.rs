@@ -2,7 +2,7 @@
 
 use super::Status;
 use super::drawing::Drawing;
-use super::output::{Output, usage};
+use super::output::{Output, probe_file, usage};
 use crate::generate;
 use crate::scenario::Scenario;
 use crate::shrink::{Limits, Shrunk, Size, shrink_anomaly};
@@ -63,6 +63,10 @@ pub(crate) fn run(args: &Args) -> Status {
         (Ok(original), Ok(canary)) => (original, canary),
         (Err(message), _) | (_, Err(message)) => return usage(&message),
     };
+    let target = args.output_file.as_deref().map_or(Ok(()), probe_file);
+    if let Err(message) = args.output.probe().and(target) {
+        return usage(&message);
+    }
     let manner = Manner { canary, ..Manner::default() };
     let limits = Limits { attempts: args.attempts, time: Duration::from_secs(args.seconds) };
     let bar = ProgressBar::new_spinner();

@@ -25,7 +25,8 @@ impl Bench {
         for (name, partitions) in self.memory.topics() {
             let Some(topic) = self.broker.topic(&name) else { continue };
             for number in 0..partitions {
-                let view = topic.partition(number).and_then(|partition| partition.read().ok());
+                let view =
+                    topic.partition(number).and_then(|partition| self.seen(partition.read()));
                 if let Some(view) = view.filter(|view| view.next_offset() > 0) {
                     self.audit_partition(process, (&name, number), &view, turn);
                 }

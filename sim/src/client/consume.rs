@@ -193,7 +193,7 @@ impl Bench {
         let Some((topic, partition)) = member.consumer.assignment().into_iter().next() else {
             return;
         };
-        let Ok(position) = member.consumer.position(&topic, partition) else { return };
+        let Some(position) = self.seen(member.consumer.position(&topic, partition)) else { return };
         let to = position.saturating_sub(records);
         // A seek that fails is written down, and changes nothing.
         self.seek(&member.process, &mut member.consumer, (&topic, partition), to)
@@ -204,7 +204,7 @@ impl Bench {
     pub(crate) fn commit(&self, member: &mut Member) -> Result<()> {
         let owned = member.consumer.assignment();
         let position = |(topic, number): &Place| {
-            let position = member.consumer.position(topic, *number).ok()?;
+            let position = self.seen(member.consumer.position(topic, *number))?;
             Some((key_of(topic, *number), Some(position)))
         };
         let offsets: Vec<_> = owned.iter().filter_map(position).collect();
@@ -237,27 +237,39 @@ impl Bench {
         let places = topics
             .iter()
             .flat_map(|(topic, partitions)| (0..*partitions).map(move |number| (topic, number)));
-        let asked = places.clone().map(|(topic, number)| (key_of(topic, number), None)).collect();
+        let asked: Vec<_> =
+            places.clone().map(|(topic, number)| (key_of(topic, number), None)).collect();
         let action = |offsets| {
             let commit = Commit { group: Datum::str(group), offsets, rest: Vec::new() };
             Action::Committed(Box::new(commit))
         };
-        self.recorder.invoke(process, action(asked));
+        self.recorder.invoke(process, action(asked.clone()));
         // Others commit meanwhile, so nothing is read before the call has begun.
-        let read = places.filter_map(|(topic, number)| {
-            let (key, offset) = (key_of(topic, number), consumer.committed(topic, number).ok()?);
+        let read = places.map(|(topic, number)| {
+            let (key, offset) = (key_of(topic, number), consumer.committed(topic, number)?);
             let offset = self.tamper.committed_offset(group, &key, offset);
-            Some((key, offset))
+            Ok((key, offset))
         });
-        self.recorder.ok(process, action(read.collect()), Attachments::default());
+        match read.collect::<Result<_>>() {
+            Ok(read) => self.recorder.ok(process, action(read), Attachments::default()),
+            Err(error) => {
+                self.recorder.met(name_of(&error));
+                self.recorder.not_ok(process, Kind::Fail, action(asked), datum_of_error(&error));
+            }
+        }
     }
 
     /// Leaves the group.
     pub(crate) fn leave(&self, mut member: Member) {
         self.recorder.invoke(&member.process, Action::Close(Datum::Nil));
-        // Without auto-commit nothing is left to be done that could fail.
-        let closed = member.consumer.close();
-        drop(closed);
-        self.recorder.ok(&member.process, Action::Close(Datum::Nil), Attachments::default());
+        let action = Action::Close(Datum::Nil);
+        match member.consumer.close() {
+            Ok(()) => self.recorder.ok(&member.process, action, Attachments::default()),
+            Err(error) => {
+                self.recorder.met(name_of(&error));
+                let datum = datum_of_error(&error);
+                self.recorder.not_ok(&member.process, Kind::Info, action, datum);
+            }
+        }
     }
 }

@@ -1,11 +1,12 @@
 //! What clients remember when the log's process dies: they live elsewhere.
 
+use super::errors::name_of;
 use super::names::key_of;
 use super::recorder::Recorder;
 use crate::fault::Counts;
 use merkql::broker::Broker;
 use merkql::record::{ProducerRecord, Record};
-use merkql_jepsen::history::{Action, Key, MicroOp, Process, TreeHead};
+use merkql_jepsen::history::{Action, Key, MicroOp, Process, Span, TreeHead};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -48,6 +49,8 @@ pub(crate) struct State {
     pub(crate) heads: BTreeMap<(String, u32), Vec<TreeHead>>,
     /// Up to where retention was written down to reach.
     retained: BTreeMap<(String, u32), u64>,
+    /// Up to where it was written down to have passed for good.
+    removed: BTreeMap<(String, u32), u64>,
     /// The log may have lost what it knew last, and could not tell.
     pub(crate) is_tail_lost: bool,
     /// How many transactions of a group have failed for certain.
@@ -56,6 +59,14 @@ pub(crate) struct State {
     pub(crate) retries: Counts,
     /// Counts the groups of readers that read everything.
     pub(crate) readers: u64,
+}
+
+impl State {
+    /// The log may have lost what it knew last: what it removed may be there again.
+    pub(crate) fn lose_tail(&mut self) {
+        self.is_tail_lost = true;
+        self.removed.clear();
+    }
 }
 
 /// The memory of all clients.
@@ -114,6 +125,24 @@ impl Memory {
         }
     }
 
+    /// Writes down what is gone for good once an append was acknowledged that ends
+    /// at `end`: nobody may get to see more than is retained.
+    pub(crate) fn note_removed(&self, recorder: &Recorder, topic: &str, partition: u32, end: u64) {
+        let mut state = self.state();
+        let retained = state.topics.get(topic).map_or(0, |topic| topic.retention_records);
+        let start = end.saturating_sub(retained);
+        if retained == 0 || start == 0 {
+            return;
+        }
+        let noted = state.removed.entry((topic.to_owned(), partition)).or_default();
+        if *noted < start {
+            *noted = start;
+            drop(state);
+            let gone = vec![Span { from: 0, to: start }];
+            recorder.note("retention", Action::Removed(vec![(key_of(topic, partition), gone)]));
+        }
+    }
+
     /// Looks which of the topics that were asked for are there, and how far
     /// retention reaches in each, after the log was opened.
     pub(crate) fn look_around(&self, recorder: &Recorder, broker: &Broker) {
@@ -136,9 +165,12 @@ impl Memory {
             }
             let Some(topic) = broker.topic(&name) else { continue };
             for number in 0..partitions {
-                let view = topic.partition(number).and_then(|partition| partition.read().ok());
-                if let Some(view) = view {
-                    self.note_retention(recorder, &name, number, view.next_offset());
+                match topic.partition(number).map(|partition| partition.read()) {
+                    Some(Ok(view)) => {
+                        self.note_retention(recorder, &name, number, view.next_offset());
+                    }
+                    Some(Err(error)) => recorder.met(name_of(&error)),
+                    None => {}
                 }
             }
         }

@@ -12,7 +12,9 @@ pub(crate) mod recorder;
 pub(crate) mod tamper;
 pub(crate) mod transfer;
 
+use errors::name_of;
 use memory::Memory;
+use merkql::Result;
 use merkql::broker::BrokerRef;
 use recorder::Recorder;
 use std::sync::Arc;
@@ -29,4 +31,12 @@ pub(crate) struct Bench {
     pub(crate) memory: Arc<Memory>,
     /// The bug that is planted in the clients, if one is.
     pub(crate) tamper: Arc<Tamper>,
+}
+
+impl Bench {
+    /// What a call answered that no line of a history is for. Its error is written
+    /// down among those that were met.
+    pub(crate) fn seen<T>(&self, answer: Result<T>) -> Option<T> {
+        answer.inspect_err(|error| self.recorder.met(name_of(error))).ok()
+    }
 }

@@ -144,7 +144,9 @@ impl Bench {
         self.recorder.ok(process, Action::Send(steps), with);
         for record in answer {
             let end = record.offset + 1;
-            self.memory.note_retention(&self.recorder, &record.topic, record.partition, end);
+            let place = (record.topic.as_str(), record.partition);
+            self.memory.note_retention(&self.recorder, place.0, place.1, end);
+            self.memory.note_removed(&self.recorder, place.0, place.1, end);
         }
     }
 

@@ -47,18 +47,29 @@ impl Bench {
             return Err(error);
         }
         let end = |(topic, number): &(String, u32)| {
-            let end = self.end_of(topic, *number).unwrap_or_default();
-            (key_of(topic, *number), end)
+            Ok((key_of(topic, *number), self.end_of(topic, *number)?))
         };
-        let ends = places.iter().map(end).collect();
-        let action = Action::FinalPolls(FinalPolls::Done(ends));
-        self.recorder.ok(&process, action, Attachments::default());
-        Ok(())
+        match places.iter().map(end).collect::<Result<_>>() {
+            Ok(ends) => {
+                let action = Action::FinalPolls(FinalPolls::Done(ends));
+                self.recorder.ok(&process, action, Attachments::default());
+                Ok(())
+            }
+            Err(error) => {
+                self.recorder.met(name_of(&error));
+                let action = Action::FinalPolls(FinalPolls::Asked(keys));
+                self.recorder.not_ok(&process, Kind::Fail, action, datum_of_error(&error));
+                Err(error)
+            }
+        }
     }
 
-    fn end_of(&self, topic: &str, partition: u32) -> Option<u64> {
-        let topic = self.broker.topic(topic)?;
-        Some(topic.partition(partition)?.read().ok()?.next_offset())
+    /// Where a partition ends. One that is not there any more ends where it began,
+    /// and whatever was seen in it is gone.
+    fn end_of(&self, topic: &str, partition: u32) -> Result<u64> {
+        let Some(topic) = self.broker.topic(topic) else { return Ok(0) };
+        let Some(found) = topic.partition(partition) else { return Ok(0) };
+        Ok(found.read()?.next_offset())
     }
 
     /// Polls until nothing more comes.
@@ -102,12 +113,13 @@ impl Bench {
         }
     }
 
-    fn peek_at(&self, topic: &str, number: u32) {
-        let view = self.broker.topic(topic).and_then(|topic| topic.partition(number)?.read().ok());
+    fn peek_at(&self, name: &str, number: u32) {
+        let Some(topic) = self.broker.topic(name) else { return };
+        let view = topic.partition(number).and_then(|found| self.seen(found.read()));
         let Some(view) = view else { return };
         let end = view.next_offset();
         let process = self.recorder.new_process();
-        let keys = vec![key_of(topic, number)];
+        let keys = vec![key_of(name, number)];
         self.recorder.invoke(&process, Action::Assign(keys.clone()));
         self.recorder.ok(&process, Action::Assign(keys.clone()), Attachments::default());
         self.recorder.invoke(&process, Action::Poll(vec![MicroOp::poll()]));

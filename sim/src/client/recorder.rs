@@ -6,14 +6,19 @@ use merkql_jepsen::history::{Action, Attachments, Datum, History, Kind, Operatio
 use std::collections::BTreeSet;
 use std::fmt;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// A history in the making, shared by everybody who does something.
 #[derive(Clone)]
 pub(crate) struct Recorder {
     clock: Arc<dyn Clock>,
     state: Arc<Mutex<State>>,
+    /// Says what has happened that nobody has written down yet.
+    watch: Arc<OnceLock<Watch>>,
 }
+
+/// Somebody who has seen something.
+type Watch = Box<dyn Fn() -> Vec<Operation> + Send + Sync>;
 
 /// Somebody who takes operations, one at a time.
 type Sink = Box<dyn FnMut(&Operation) + Send>;
@@ -35,7 +40,7 @@ impl fmt::Debug for Recorder {
 
 impl Recorder {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, state: Arc::default() }
+        Self { clock, state: Arc::default(), watch: Arc::default() }
     }
 
     /// One that keeps nothing: hands each operation on before the call is made,
@@ -49,7 +54,7 @@ impl Recorder {
     ) -> Self {
         let state =
             State { processes: first_process, sink: Some(Box::new(sink)), ..State::default() };
-        Self { clock, state: Arc::new(Mutex::new(state)) }
+        Self { clock, state: Arc::new(Mutex::new(state)), watch: Arc::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -63,8 +68,26 @@ impl Recorder {
         Process::Client(state.processes - 1)
     }
 
+    /// Asks `watch` before each line that is written down for what has happened
+    /// before it. There is one who watches at most: the first.
+    pub(crate) fn watch(&self, watch: impl Fn() -> Vec<Operation> + Send + Sync + 'static) {
+        self.watch.get_or_init(|| Box::new(watch));
+    }
+
+    /// Writes down what has happened and nobody has written down yet.
+    pub(crate) fn catch_up(&self) {
+        for operation in self.watch.get().map(|watch| watch()).unwrap_or_default() {
+            self.write(operation);
+        }
+    }
+
     /// Writes down a line.
     pub(crate) fn push(&self, operation: Operation) {
+        self.catch_up();
+        self.write(operation);
+    }
+
+    fn write(&self, operation: Operation) {
         let time_ns = i64::try_from(self.clock.monotonic().as_nanos()).unwrap_or(i64::MAX);
         let operation = operation.at(time_ns);
         let state = &mut *self.state();

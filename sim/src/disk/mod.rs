@@ -184,6 +184,12 @@ impl SimDisk {
         self.shared.state().plan.has_fired(fault)
     }
 
+    /// The faults that have left damage behind since the last call.
+    #[cfg(feature = "world")]
+    pub(crate) fn take_hits(&self) -> Vec<crate::fault::FaultHit> {
+        self.shared.state().plan.take_hits()
+    }
+
     /// What became of the faults so far.
     pub fn fault_counts(&self) -> BTreeMap<FaultKind, Counts> {
         self.shared.state().plan.counts()

@@ -67,13 +67,43 @@ impl State {
             return file;
         }
         let before = std::mem::take(&mut file.cached);
+        let mut met = BTreeSet::from([general]);
+        let content = self.surviving(inode, &file, survivors, &mut met);
+        let len = content.len() as u64;
+        file.overwrite(content);
+        file.drop_blocks(0);
+        file.take_blocks(0, len);
+        let differs = difference(&before, &file.cached);
+        if let Some(range) = differs {
+            for kind in met {
+                let id = kinds.get(self, kind);
+                file.taint(range.clone(), id);
+            }
+            for lie in std::mem::take(&mut file.lies) {
+                let from = lie.range.start.max(range.start);
+                file.taint(from..lie.range.end.min(range.end), lie.fault);
+            }
+        }
+        file.lies.clear();
+        file.error_at_next_sync = None;
+        file
+    }
+
+    /// What the disk had of a file, and what survived of the changes since; notes
+    /// which kinds of fault that meets.
+    fn surviving(
+        &self,
+        inode: InodeId,
+        file: &FileNode,
+        survivors: &Survivors,
+        met: &mut BTreeSet<FaultKind>,
+    ) -> Vec<u8> {
         let mut content = file.durable.clone();
         let mut len = content.len() as u64;
-        let mut met = BTreeSet::from([general]);
         for kept in &survivors.kept {
             match kept {
                 Kept::Write { op, ranges, grows } => {
-                    let Some(FileChange::Write { position, bytes }) = change_of(&file, *op) else {
+                    let Some(FileChange::Write { position, bytes }) = change_of(file, *op) else {
                         continue;
                     };
                     let end = position + bytes.len() as u64;
@@ -93,12 +123,12 @@ impl State {
                     }
                 }
                 Kept::Length { op } => {
-                    if let Some(FileChange::SetLen { len: set }) = change_of(&file, *op) {
+                    if let Some(FileChange::SetLen { len: set }) = change_of(file, *op) {
                         resize(&mut content, *set);
                         len = *set;
                     }
                 }
-                Kept::Fill { file, range: (from, to), with } if *file == inode => {
+                Kept::Fill { file: of, range: (from, to), with } if *of == inode => {
                     met.insert(FaultKind::TrashedRange);
                     put(&mut content, *from, &self.filling(*with, to.saturating_sub(*from)));
                 }
@@ -106,23 +136,7 @@ impl State {
             }
         }
         resize(&mut content, len);
-        file.overwrite(content);
-        file.drop_blocks(0);
-        file.take_blocks(0, len);
-        let differs = difference(&before, &file.cached);
-        if let Some(range) = differs {
-            for kind in met {
-                let id = kinds.get(self, kind);
-                file.taint(range.clone(), id);
-            }
-            for lie in std::mem::take(&mut file.lies) {
-                let from = lie.range.start.max(range.start);
-                file.taint(from..lie.range.end.min(range.end), lie.fault);
-            }
-        }
-        file.lies.clear();
-        file.error_at_next_sync = None;
-        file
+        content
     }
 
     fn cut_dir(&mut self, mut dir: DirNode, survivors: &Survivors, kinds: &mut Kinds) -> DirNode {

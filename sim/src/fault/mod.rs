@@ -17,4 +17,6 @@ pub use kind::{Class, FaultKind};
 pub use plan::{Arm, Counts, FaultId};
 pub use what::{Fault, LyingSync, OpKind, SyncFailure};
 
+#[cfg(feature = "world")]
+pub(crate) use plan::FaultHit;
 pub(crate) use plan::{FaultPlan, matches};

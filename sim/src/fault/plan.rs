@@ -41,6 +41,14 @@ impl Arm {
     }
 }
 
+/// A fault that leaves damage behind, and what it has happened to.
+#[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "world"), expect(dead_code, reason = "the world reads it"))]
+pub(crate) struct FaultHit {
+    pub(crate) fault: Fault,
+    pub(crate) path: String,
+}
+
 /// What became of the faults of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counts {
@@ -58,6 +66,8 @@ pub(crate) struct FaultPlan {
     armed: Vec<(FaultId, Arm)>,
     /// Every fault so far: its kind, whether it fired, whether it mattered.
     all: Vec<(FaultKind, bool, bool)>,
+    /// Those that have left damage behind, until somebody takes them.
+    hits: Vec<FaultHit>,
 }
 
 impl FaultPlan {
@@ -97,6 +107,11 @@ impl FaultPlan {
         }
     }
 
+    #[cfg(feature = "world")]
+    pub(crate) fn take_hits(&mut self) -> Vec<FaultHit> {
+        std::mem::take(&mut self.hits)
+    }
+
     pub(crate) fn has_fired(&self, id: FaultId) -> bool {
         let entry = usize::try_from(id.0).ok().and_then(|index| self.all.get(index));
         entry.is_some_and(|(_, fired, _)| *fired)
@@ -125,8 +140,11 @@ impl FaultPlan {
             }
         }
         self.armed.retain(|(_, arm)| arm.times > 0);
-        if let Some((id, _)) = due {
-            self.fired(id);
+        if let Some((id, fault)) = &due {
+            self.fired(*id);
+            if fault.leaves_damage() {
+                self.hits.push(FaultHit { fault: fault.clone(), path: path.to_owned() });
+            }
         }
         due
     }

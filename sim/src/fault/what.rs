@@ -147,6 +147,12 @@ impl Fault {
         }
     }
 
+    /// Whether the disk can hold something else from then on than it was told, or
+    /// after the next power cut. A read that is wrong once leaves nothing behind.
+    pub(crate) fn leaves_damage(&self) -> bool {
+        matches!(self, Self::MisdirectedWrite { .. } | Self::LyingSync(_))
+    }
+
     /// The kind of error that the program gets, where it gets one at once.
     pub(crate) fn error_kind(&self) -> Option<ErrorKind> {
         match self {

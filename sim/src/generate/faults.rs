@@ -13,9 +13,9 @@ use rand::seq::IndexedRandom;
 
 const FILES: [&str; 5] = ["*", "journal/*", "topics/*", "manifest.*", "topics/*.log"];
 
-struct Maker<'p> {
-    plan: &'p mut Plan,
-    random: Stream,
+pub(super) struct Maker<'p> {
+    pub(super) plan: &'p mut Plan,
+    pub(super) random: Stream,
     strikes: Vec<Strike>,
     /// The numbers of the steps that strikes can refer to.
     steps: Vec<u32>,
@@ -28,7 +28,7 @@ impl Maker<'_> {
         of.choose(&mut self.random).cloned()
     }
 
-    fn some_step(&mut self) -> During {
+    pub(super) fn some_step(&mut self) -> During {
         let steps = self.steps.clone();
         self.pick(&steps).map_or(During::Start, During::Step)
     }
@@ -59,15 +59,19 @@ impl Maker<'_> {
             _ => (None, "*", nth_max),
         };
         let nth = self.random.random_range(0..nth_max);
-        let at = Address { during, on, file: file.to_owned(), nth };
-        let what = Blow::Crash { phase, death: self.death() };
+        let death = self.death();
+        self.crash_at(Address { during, on, file: file.to_owned(), nth }, phase, death)
+    }
+
+    pub(super) fn crash_at(&mut self, at: Address, phase: CrashPhase, death: Death) -> u32 {
+        let what = Blow::Crash { phase, death };
         let id = self.plan.id();
         self.strikes.push(Strike { id, at, what });
         id
     }
 
     /// The recovery from a crash may crash, too, again and again.
-    fn crash_in_recovery(&mut self, mut from: u32) {
+    pub(super) fn crash_in_recovery(&mut self, mut from: u32) {
         while self.random.random_bool(0.35) {
             from = self.crash(During::RecoveryFrom(from), 40);
         }
@@ -78,7 +82,7 @@ impl Maker<'_> {
         self.strike_at(Address { during, on: Some(on), file: file.to_owned(), nth }, fault, times);
     }
 
-    fn strike_at(&mut self, at: Address, fault: Fault, times: u64) {
+    pub(super) fn strike_at(&mut self, at: Address, fault: Fault, times: u64) {
         let id = self.plan.id();
         self.strikes.push(Strike { id, at, what: Blow::Fault { fault, times } });
     }
@@ -188,7 +192,10 @@ impl Maker<'_> {
     /// Harm to one block of the journal, often where nothing but the journal has
     /// its records yet, so that only the blocks behind it bear witness.
     fn harm_to_lone_block(&mut self) -> Restart {
-        let at = Spot::Block(self.random.random_range(1..4));
+        // The last block has none behind it. What bears witness then is what a killed
+        // process has carried over.
+        let is_last = self.random.random_bool(0.25);
+        let at = Spot::Block(if is_last { 0 } else { self.random.random_range(1..4) });
         let seed = self.random.random();
         let harm = match self.random.random_range(0..4) {
             0 => Harm::FlipBit { at, bit: 2 },
@@ -197,12 +204,15 @@ impl Maker<'_> {
             _ => Harm::Garbage { at, bytes: 200, seed },
         };
         let harm = vec![HarmAt { file: "journal/*".to_owned(), nth: 0, harm }];
-        let keeps = if self.random.random_bool(0.6) {
-            Keeps::Nothing
+        let death = if is_last {
+            Death::Kill
+        } else if self.random.random_bool(0.6) {
+            Death::Power(Keeps::Nothing)
         } else {
-            Keeps::Drawn { profile: self.plan.profile, seed: self.random.random() }
+            let seed = self.random.random();
+            Death::Power(Keeps::Drawn { profile: self.plan.profile, seed })
         };
-        let how = Stop::Death(Death::Power(keeps));
+        let how = Stop::Death(death);
         Restart { how, harm, retention_records: None }
     }
 
@@ -271,6 +281,7 @@ pub(super) fn draw(plan: &mut Plan, steps: &mut Vec<Step>) -> Vec<Strike> {
         let bit = maker.random.random_range(0..4096);
         maker.strike(during, OpKind::ReadAt, "*", Fault::ReadWrongOnce { bit }, 1);
     }
+    super::episodes::draw(&mut maker);
     own_steps(&mut maker, steps.len(), &mut own);
     // A hostile profile's power cuts are damage by themselves.
     let is_more = maker.plan.profile != Profile::Hostile || maker.random.random_bool(0.7);

@@ -5,6 +5,7 @@
 //! some seeds, and what would hide it is absent in some. Every concern has a
 //! random stream of its own, so that one fault less does not move the others.
 
+mod episodes;
 mod faults;
 mod steps;
 

@@ -57,6 +57,9 @@ pub struct Scenario {
     /// The rows of the catalogue of faults that it is there for: `R4`, `D1`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub covers: Vec<String>,
+    /// The bug that is planted in it ([`crate::canary`]), if one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<String>,
     /// What is written differently from the defaults.
     #[serde(default, skip_serializing_if = "is_default")]
     pub settings: Settings,
@@ -170,6 +173,14 @@ impl fmt::Display for Outcome {
 }
 
 impl Scenario {
+    /// Whether a strike in it can leave damage behind.
+    pub(crate) fn leaves_damage(&self) -> bool {
+        self.strikes.iter().any(|strike| match &strike.what {
+            Blow::Fault { fault, .. } => fault.leaves_damage(),
+            Blow::Crash { .. } => false,
+        })
+    }
+
     /// All deaths in it.
     pub(crate) fn deaths(&self) -> impl Iterator<Item = &Death> {
         let steps = self.steps.iter().filter_map(|step| match &step.does {

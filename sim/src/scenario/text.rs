@@ -2,7 +2,9 @@
 //! of its own, and an error says where it is.
 
 use super::{During, Scenario, Settings};
+use crate::canary;
 use crate::fault::FaultKind;
+use crate::world::refused_option;
 use merkql_jepsen::Name;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -59,8 +61,9 @@ impl Scenario {
     /// Reads a scenario.
     ///
     /// Fails where the text is no TOML, has a field or a word that scenarios
-    /// don't have, uses a number twice, or refers to one that is not there; the
-    /// error says in which line and column.
+    /// don't have, uses a number twice, refers to one that is not there, has no
+    /// step, or settings that the log refuses; the error says in which line and
+    /// column.
     pub fn from_toml(text: &str) -> Result<Self, ScenarioError> {
         let scenario: Self = toml::from_str(text).map_err(|error| {
             ScenarioError::new(text, error.span().map(|span| span.start), error.message())
@@ -90,6 +93,21 @@ impl Scenario {
             let path = vec![Part::Key("expect"), Part::Key("anomalies"), Part::Nth(at)];
             return Some((path, "no anomaly has that name".into()));
         }
+        if let Some(name) = self.canary.as_ref().filter(|name| canary::find(name).is_none()) {
+            return Some((vec![Part::Key("canary")], format!("no canary is named {name:?}")));
+        }
+        if let Some((option, reason)) = refused_option(&self.settings) {
+            let path = vec![Part::Key("settings"), Part::Key(option)];
+            return Some((path, format!("{option}: {reason}")));
+        }
+        if self.steps.is_empty() {
+            return Some((Vec::new(), "a scenario without steps tests nothing".into()));
+        }
+        self.misnumbered()
+    }
+
+    /// A number that is used twice, or that is not there.
+    fn misnumbered(&self) -> Option<(Path, String)> {
         let mut ids = BTreeSet::new();
         let steps = self.steps.iter().enumerate().map(|(at, step)| ("steps", at, step.id));
         let strikes = self.strikes.iter().enumerate();
@@ -146,6 +164,9 @@ fn write(scenario: &Scenario) -> serde_json::Result<String> {
     }
     if !scenario.covers.is_empty() {
         head.insert("covers".into(), Value::from(scenario.covers.as_slice()));
+    }
+    if let Some(canary) = &scenario.canary {
+        head.insert("canary".into(), Value::from(canary.as_str()));
     }
     pairs(&mut text, &head, &["about"]);
     let defaults = object(&Settings::default())?;
@@ -243,8 +264,11 @@ mod tests {
             let text = scenario.to_toml().unwrap();
             assert_eq!(Scenario::from_toml(&text), Ok(scenario), "{text}");
         }
-        let empty = Scenario::default();
-        assert_eq!(Scenario::from_toml(&empty.to_toml().unwrap()), Ok(empty));
+        let planted =
+            Scenario { canary: Some("replay-twice".into()), ..scenario(0, &Options::default()) };
+        assert_eq!(Scenario::from_toml(&planted.to_toml().unwrap()), Ok(planted));
+        let empty = Scenario::default().to_toml().unwrap();
+        assert!(Scenario::from_toml(&empty).unwrap_err().message().contains("without steps"));
     }
 
     #[test]
@@ -259,6 +283,8 @@ mod tests {
             (format!("covers = [\"R1\", \"R16\"]\n{expect}"), (1, 17), "no such row"),
             (format!("{step}{step}"), (6, 6), "used twice"),
             (format!("{step}{strike}"), (7, 17), "refers to 3"),
+            (format!("canary = \"x\"\n{step}"), (1, 10), "no canary"),
+            (format!("[settings]\nsegment_bytes = 1\n{step}"), (2, 17), "segment_bytes: 512"),
             (step.replace("poll", "pool"), (4, 8), "unknown variant"),
         ] {
             let error = Scenario::from_toml(&text).unwrap_err();

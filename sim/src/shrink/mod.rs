@@ -117,14 +117,19 @@ pub fn shrink_anomaly(
     limits: &Limits,
     progress: &mut dyn FnMut(u64, Size),
 ) -> Result<Shrunk, String> {
-    let names = execute(scenario, manner).judge().names();
+    let mut scenario = scenario.clone();
+    if let Some(canary) = manner.canary {
+        // What is kept fails by itself.
+        scenario.canary = Some(canary.name().to_owned());
+    }
+    let names = execute(&scenario, manner).judge().names();
     let Some(first) = names.first() else { return Err("it has no anomaly".to_owned()) };
     let all: BTreeSet<Name> = names.iter().copied().collect();
     let has = |run: &Run| {
         let found = run.judge().names();
         found.contains(first) && found.iter().all(|name| all.contains(name))
     };
-    let shrunk = shrink(scenario, manner, limits, &has, progress);
+    let shrunk = shrink(&scenario, manner, limits, &has, progress);
     let mut shrunk = shrunk.ok_or("it has an anomaly in some runs only")?;
     let verdict = execute(&shrunk.scenario, manner).judge();
     let witness = verdict.of(*first).first();
@@ -137,7 +142,7 @@ pub fn shrink_anomaly(
     };
     let text = shrunk.scenario.to_toml().map_err(|error| error.to_string())?;
     let read = Scenario::from_toml(&text).map_err(|error| error.to_string())?;
-    let report = verify(&read, &execute(&read, manner));
+    let report = verify(&read, &execute(&read, &Manner::default()));
     match report.complaints.first() {
         None => Ok(Shrunk { scenario: read, ..shrunk }),
         Some(complaint) => Err(format!("what was written does not fail again: {complaint}")),
@@ -170,7 +175,8 @@ impl Shrinker<'_> {
     /// Takes a candidate if it is smaller and still has what is looked for.
     fn attempt(&mut self, candidate: Scenario) {
         let size = Size::of(&candidate);
-        if size >= self.size || self.is_over() {
+        // A scenario without steps is none.
+        if size >= self.size || self.is_over() || candidate.steps.is_empty() {
             return;
         }
         let run = self.run(&candidate);

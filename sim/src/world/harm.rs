@@ -1,20 +1,19 @@
 //! Harm done to the disk while nobody runs.
 
 use super::blocks::{blocks, log_id};
+use super::harmed::{HarmedFile, records};
 use super::paths::{LOG, matching};
-use crate::client::errors::place_of_path;
 use crate::client::names::value_of;
 use crate::disk::{Damage, Image, SimDisk};
 use crate::fault::{FaultKind, matches};
 use crate::scenario::{Harm, HarmAt, Spot};
-use merkql_jepsen::history::{Damage as DamageNote, FaultClass, Key, SpanMap};
-use std::path::Path;
+use merkql_jepsen::history::{FaultClass, SpanMap};
 
 /// What is to be written down about harm that was done.
 pub(crate) struct Done {
-    pub(crate) note: DamageNote,
-    /// It may have touched the journal, or all of the log.
-    pub(crate) is_whole_log: bool,
+    pub(crate) class: FaultClass,
+    /// The records that it has hit; nothing where it belongs to the whole log.
+    pub(crate) spans: Option<SpanMap>,
     /// The whole disk is what it was.
     pub(crate) is_rolled_back: bool,
 }
@@ -29,13 +28,11 @@ pub(crate) fn do_harm(
     disk: &SimDisk,
     image: Option<&Image>,
     at: &HarmAt,
-    number: u64,
     slots_harmed: usize,
 ) -> Option<Done> {
     if at.harm == Harm::RollBackAll {
         disk.roll_back(image?);
-        let note = note(number, FaultClass::Detected, None);
-        return Some(Done { note, is_whole_log: true, is_rolled_back: true });
+        return Some(Done { class: FaultClass::Detected, spans: None, is_rolled_back: true });
     }
     let files = matching(disk, &at.file);
     let nth = files.get(usize::try_from(at.nth).ok()? % files.len().max(1));
@@ -45,6 +42,8 @@ pub(crate) fn do_harm(
     let is_slot = path.contains("/manifest.");
     // One of two slots is a copy of the other.
     let recoverable = is_derived(&path) || is_slot && slots_harmed == 1;
+    let before = super::tails::contents(disk);
+    let mut spoiled = None;
     match (&at.harm, other.as_ref()) {
         (Harm::RollBack, _) => {
             disk.roll_back_file(image?, &path).ok()?;
@@ -55,24 +54,19 @@ pub(crate) fn do_harm(
             let damage = damage_of(harm, &content, other, block)?;
             let kind = kind_of(harm, &damage, &path, recoverable);
             disk.damage_as(&path, &damage, kind).ok()?;
+            if let Damage::Unreadable { range: (from, to) } = damage {
+                spoiled = Some(from..to);
+            }
         }
     }
-    let key = |path: &str| -> Option<Key> {
-        let (topic, partition) = place_of_path(Path::new(path))?;
-        Some(crate::client::names::key_of(&topic, partition))
-    };
-    let keys: Option<SpanMap> = [Some(&path), other.as_ref()]
-        .into_iter()
-        .flatten()
-        .map(|p| Some((key(p)?, Vec::new())))
-        .collect();
     let class = if recoverable { FaultClass::Recoverable } else { FaultClass::Detected };
-    let is_whole_log = keys.is_none();
-    Some(Done { note: note(number, class, keys), is_whole_log, is_rolled_back: false })
-}
-
-fn note(id: u64, class: FaultClass, spans: Option<SpanMap>) -> DamageNote {
-    DamageNote { id, class, spans, rest: Vec::new() }
+    let after = [Some(&path), other.as_ref()].map(|path| disk.content(path?).ok());
+    let files =
+        [Some(&path), other.as_ref()].into_iter().zip(&after).filter_map(|(path, after)| {
+            Some(HarmedFile { path: path?, after: after.as_deref(), spoiled: spoiled.as_slice() })
+        });
+    let files: Vec<_> = files.collect();
+    Some(Done { class, spans: records(&before, &files), is_rolled_back: false })
 }
 
 /// The other file that harm concerns.

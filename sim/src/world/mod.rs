@@ -9,8 +9,10 @@
 
 mod addresses;
 mod blocks;
+mod damages;
 mod ending;
 mod harm;
+mod harmed;
 mod host;
 mod nemesis;
 mod opening;
@@ -26,21 +28,34 @@ pub(crate) use tasks::panicked;
 
 pub use run::{Crash, Run};
 
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, Settings};
 use nemesis::Nemesis;
+use stage::Stage;
 
 /// How a scenario is to be carried out.
 #[derive(Debug, Clone, Default)]
 pub struct Manner {
     /// Keeps every operation on files ([`Run::events`]).
     pub keeps_events: bool,
-    /// Plants a bug ([`crate::canary`]).
+    /// Plants a bug ([`crate::canary`]), in the place of the scenario's own.
     pub canary: Option<crate::canary::Canary>,
+}
+
+/// The setting that the log refuses, and why, if it refuses one.
+pub(crate) fn refused_option(settings: &Settings) -> Option<(&'static str, String)> {
+    let scenario = Scenario { settings: settings.clone(), ..Scenario::default() };
+    let config = Stage::new(&scenario, &Manner::default()).config(0);
+    match merkql::broker::Broker::open(config) {
+        Err(merkql::Error::InvalidOption { option, reason }) => Some((option, reason)),
+        _ => None,
+    }
 }
 
 /// Carries out a scenario. On a thread of its own: the thread that calls may not
 /// be in a madsim runtime.
 pub fn execute(scenario: &Scenario, manner: &Manner) -> Run {
+    let planted = scenario.canary.as_deref().and_then(crate::canary::find);
+    let manner = &Manner { canary: manner.canary.or(planted), ..manner.clone() };
     let config = madsim::Config::default();
     let runtime = madsim::runtime::Runtime::with_seed_and_config(0, config);
     runtime.block_on(Nemesis::new(scenario, manner).run())

@@ -3,6 +3,7 @@
 //! once nothing is broken any more.
 
 use super::Manner;
+use super::damages;
 use super::harm::do_harm;
 use super::host::{Host, Subscriptions};
 use super::paths::matching;
@@ -17,7 +18,7 @@ use crate::fault::FaultKind;
 use crate::profile::Profile;
 use crate::scenario::{Action, Blow, Death, During, Restart, Scenario, Step, Stop};
 use merkql::broker::Broker;
-use merkql_jepsen::history::{Action as Told, Damage, Datum, FaultClass, Key};
+use merkql_jepsen::history::{Action as Told, Datum, FaultClass, Key, SpanMap};
 use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -31,10 +32,9 @@ pub(super) struct Nemesis<'s> {
     pub(super) limits: Limits,
     /// What the disk was, and where the partitions ended then.
     image: Option<(Image, Vec<(Key, u64)>)>,
-    damages: u64,
     /// The journal may have lost something that nobody can know of.
     pub(super) is_journal_suspect: bool,
-    /// Operations on the journal may go wrong without a word from here on.
+    /// Operations on the journal have gone wrong without a word.
     pub(super) may_lie: bool,
     /// What the partitions' files held when the log last worked.
     pub(super) contents: Contents,
@@ -59,7 +59,6 @@ impl<'s> Nemesis<'s> {
             retention_records: scenario.settings.retention_records,
             limits: Limits::default(),
             image: None,
-            damages: 0,
             is_journal_suspect: false,
             may_lie: false,
             contents: Contents::new(),
@@ -93,23 +92,18 @@ impl<'s> Nemesis<'s> {
     }
 
     pub(super) fn enter(&mut self, during: During) {
-        let scenario = self.stage.scenario;
-        for strike in scenario.strikes.iter().filter(|strike| strike.at.during == during) {
-            if Stage::harmful(strike) {
-                self.note_damage(None);
-                self.may_lie |= !strike.at.file.contains("topics/");
-                self.is_journal_suspect |= self.may_lie;
-            }
-        }
         self.stage.enter(during);
     }
 
-    pub(super) fn note_damage(&mut self, note: Option<Damage>) {
-        self.damages += 1;
-        let whole_log =
-            Damage { id: self.damages, class: FaultClass::Detected, spans: None, rest: Vec::new() };
-        let damage = Damage { id: self.damages, ..note.unwrap_or(whole_log) };
-        self.stage.recorder.note("nemesis", Told::Damage(Box::new(damage)));
+    fn note_damage(&self, class: FaultClass, spans: Option<SpanMap>) {
+        self.stage.recorder.push(self.stage.damages.note(class, spans));
+    }
+
+    /// Sees whether a strike has made the journal doubtful.
+    pub(super) fn see_lies(&mut self) {
+        self.stage.recorder.catch_up();
+        self.may_lie |= self.stage.damages.has_lied();
+        self.is_journal_suspect |= self.may_lie;
     }
 
     async fn step(&mut self, step: &Step) {
@@ -153,7 +147,8 @@ impl<'s> Nemesis<'s> {
             for (name, partitions) in host.bench.memory.topics() {
                 let Some(topic) = host.bench.broker.topic(&name) else { continue };
                 for number in 0..partitions {
-                    let view = topic.partition(number).and_then(|partition| partition.read().ok());
+                    let partition = topic.partition(number);
+                    let view = partition.and_then(|partition| host.bench.seen(partition.read()));
                     let end = view.map_or(0, |view| view.next_offset());
                     ends.push((crate::client::names::key_of(&name, number), end));
                 }
@@ -213,6 +208,7 @@ impl<'s> Nemesis<'s> {
             return;
         };
         self.stage.note_crash(id);
+        self.see_lies();
         let scenario = self.stage.scenario;
         let strike = scenario.strikes.iter().find(|strike| strike.id == id);
         let death = match strike.map(|strike| &strike.what) {
@@ -235,7 +231,11 @@ impl<'s> Nemesis<'s> {
     }
 
     fn suspected_contents(&self) -> Contents {
-        if self.is_journal_suspect || self.stage.scenario.settings.profile == Profile::Hostile {
+        let scenario = self.stage.scenario;
+        // What becomes doubtful only in the recovery is compared with this, too.
+        let may_be_suspect =
+            scenario.settings.profile == Profile::Hostile || scenario.leaves_damage();
+        if self.is_journal_suspect || may_be_suspect {
             tails::contents(&self.stage.disk)
         } else {
             Contents::new()
@@ -259,10 +259,16 @@ impl<'s> Nemesis<'s> {
             }
             Death::Power(keeps) => {
                 let survivors = self.stage.survivors(keeps, &unsynced);
+                let trashed = damages::trashed(&survivors, &unsynced);
+                let before = if trashed.is_empty() {
+                    Contents::new()
+                } else {
+                    tails::contents(&self.stage.disk)
+                };
                 self.stage.disk.power_cut(&survivors);
-                if self.stage.scenario.settings.profile == Profile::Hostile {
-                    self.note_damage(None);
-                    self.is_journal_suspect = true;
+                for spans in damages::of_trashed(&trashed, &before) {
+                    self.is_journal_suspect |= spans.is_none();
+                    self.note_damage(FaultClass::Detected, spans);
                 }
                 Some(survivors)
             }
@@ -329,16 +335,14 @@ impl<'s> Nemesis<'s> {
                 self.contents = tails::contents(&self.stage.disk);
             }
             let image = self.image.as_ref().map(|(image, _)| image);
-            let Some(done) = do_harm(&self.stage.disk, image, at, self.damages + 1, slots) else {
+            let Some(done) = do_harm(&self.stage.disk, image, at, slots) else {
                 self.run.idle_harm += 1;
                 continue;
             };
-            let suspect = done.note.class == FaultClass::Detected
-                && done.is_whole_log
-                && !done.is_rolled_back;
-            self.is_journal_suspect |= suspect;
+            let is_whole_log = done.spans.is_none() && !done.is_rolled_back;
+            self.is_journal_suspect |= done.class == FaultClass::Detected && is_whole_log;
             rolled_back |= done.is_rolled_back;
-            self.note_damage(Some(done.note));
+            self.note_damage(done.class, done.spans);
         }
         if let Some((_, ends)) = self.image.as_ref().filter(|_| rolled_back) {
             // All that came later is gone, and no log could tell.

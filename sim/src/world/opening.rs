@@ -66,6 +66,7 @@ impl Nemesis<'_> {
     fn look_for_tails(&mut self) {
         // A death in the opening before may have changed what the files say.
         self.tails.clear();
+        self.see_lies();
         if self.is_journal_suspect {
             let after = tails::contents(&self.stage.disk);
             let topics = self.stage.memory.topics();
@@ -113,10 +114,11 @@ impl Nemesis<'_> {
         let opened = Told::Open(declarations);
         for tails in [take(&mut self.tails), take(&mut self.rolled_back_to)] {
             if !tails.is_empty() {
-                self.stage.memory.state().is_tail_lost = true;
+                self.stage.memory.state().lose_tail();
                 self.stage.recorder.note("nemesis", Told::UndecidableTail(tails));
             }
         }
+        self.see_lies();
         // Recovery has written the journal anew: what was done to it is done with.
         self.is_journal_suspect = self.may_lie;
         self.stage.recorder.ok(by, opened, Attachments::default());

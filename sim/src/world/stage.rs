@@ -2,6 +2,7 @@
 //! record of what was done.
 
 use super::addresses::Addresses;
+use super::damages::Damages;
 use super::paths::{DATA_DIR, pattern};
 use super::{Manner, paths};
 use crate::canary::{Canary, Written};
@@ -10,7 +11,7 @@ use crate::client::recorder::Recorder;
 use crate::clock::SimClock;
 use crate::disk::{CrashArm, IoEvent, Limits, SimDisk, Survivors, Unsynced};
 use crate::entropy::SimEntropy;
-use crate::fault::{Arm, Class, Fault, FaultId, OpKind};
+use crate::fault::{Arm, Fault, FaultId};
 use crate::probe::SimProbe;
 use crate::random::stream;
 use crate::scenario::{Blow, Death, During, Keeps, Scenario, Settings, Strike};
@@ -34,6 +35,7 @@ pub(crate) struct Stage<'s> {
     entropy: Arc<SimEntropy>,
     pub(crate) recorder: Recorder,
     pub(crate) memory: Arc<Memory>,
+    pub(crate) damages: Arc<Damages>,
     /// Where each stretch begins.
     pub(crate) stretches: Vec<(During, u64)>,
     /// Where they begin in the history.
@@ -62,12 +64,19 @@ impl<'s> Stage<'s> {
             disk.record_trace();
         }
         let planted = manner.canary.and_then(Canary::in_core);
+        let damages = Arc::new(Damages::new(disk.clone()));
+        let recorder = Recorder::new(clock.clone());
+        if scenario.leaves_damage() {
+            let damages = Arc::clone(&damages);
+            recorder.watch(move || damages.of_strikes());
+        }
         Self {
             scenario,
             disk,
             probe: Arc::new(SimProbe::with_canaries(planted)),
             entropy: Arc::new(SimEntropy::new(scenario.settings.entropy_seed)),
-            recorder: Recorder::new(clock.clone()),
+            recorder,
+            damages,
             clock,
             memory: Arc::default(),
             stretches: Vec::new(),
@@ -115,19 +124,6 @@ impl<'s> Stage<'s> {
                 if let Some(id) = self.disk.arm(arm) {
                     self.armed.push((strike.id, id));
                 }
-            }
-        }
-    }
-
-    /// The strikes of class D that can have changed what is on the disk: they
-    /// count as damage from when they are armed.
-    pub(crate) fn harmful(strike: &Strike) -> bool {
-        match &strike.what {
-            // A read that is wrong once leaves nothing behind.
-            Blow::Crash { .. } | Blow::Fault { fault: Fault::ReadWrongOnce { .. }, .. } => false,
-            Blow::Fault { fault, .. } => {
-                let on = strike.at.on.unwrap_or(OpKind::WriteAt);
-                fault.kind(on).class() == Class::D
             }
         }
     }

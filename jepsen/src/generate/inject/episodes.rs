@@ -94,7 +94,9 @@ pub(super) fn vanished_read(draft: &mut Draft<'_>) -> Option<Placed> {
 /// Two members of a new group poll the same record, one after the group has committed past it.
 pub(super) fn double_delivery(draft: &mut Draft<'_>) -> Option<Placed> {
     let polled = |survey: &KeySurvey| -> Vec<(u64, Datum, usize)> {
+        let is_there = |offset: u64| !survey.removed.iter().any(|span| span.contains(offset));
         let first = |(offset, record): (&u64, &RecordSurvey)| {
+            is_there(*offset).then_some(())?;
             Some((*offset, record.value.clone(), *record.polled_at.first()?))
         };
         survey.records.iter().filter_map(first).collect()
@@ -229,6 +231,24 @@ pub(super) fn undetected_damage(draft: &mut Draft<'_>) -> Option<Placed> {
         Action::FinalPolls(FinalPolls::Asked(vec![key.clone()])),
         (Kind::Ok, ends),
     );
+    Some(Placed::in_key(key))
+}
+
+/// A record of a new key is gone for good, and polled once more.
+pub(super) fn undeleted(draft: &mut Draft<'_>) -> Option<Placed> {
+    let position = draft.any_position();
+    let key = Key::from(draft.fresh());
+    let (producer, early, late) =
+        (draft.fresh_client(), draft.fresh_client(), draft.fresh_client());
+    let (first, second) = (draft.fresh_record(), draft.fresh_record());
+    draft.send(position, &producer, (&key, 0, &first));
+    draft.send(position, &producer, (&key, 1, &second));
+    let both = [(0, &first), (1, &second)];
+    draft.poll(position, &early, &key, &both);
+    draft.plain_call(position, &Process::nemesis(), &Action::Retain(vec![(key.clone(), 1)]));
+    let removed = Action::Removed(vec![(key.clone(), vec![Span { from: 0, to: 1 }])]);
+    draft.insert(position, &Process::nemesis(), Kind::Info, removed);
+    draft.poll(position, &late, &key, &both);
     Some(Placed::in_key(key))
 }
 

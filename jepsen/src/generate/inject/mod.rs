@@ -69,6 +69,7 @@ fn method(name: Name) -> Method {
         Name::InconsistentRoots => proofs::inconsistent_roots,
         Name::SilentCorruption => proofs::silent_corruption,
         Name::UndetectedDamage => episodes::undetected_damage,
+        Name::Undeleted => episodes::undeleted,
         Name::Unavailable => episodes::unavailable,
         Name::Stuck => episodes::stuck,
         Name::Panic => records::panic,

@@ -156,7 +156,11 @@ pub(super) fn nonmonotonic_poll(draft: &mut Draft<'_>) -> Option<Placed> {
         .into_iter()
         .filter(|(_, step)| !step.subscribed)
         .filter_map(|(run, step)| {
+            // What retention took in between is not to come back.
             let offset = step.from.offset()?;
+            if draft.survey.is_removed(&run.key, offset) {
+                return None;
+            }
             let value = draft.survey.record(&run.key, offset)?.value.clone();
             Some((run, Polled { offset: Some(offset), value }))
         })
