@@ -71,6 +71,11 @@ impl<'a> Headers<'a> {
         self.0.is_empty()
     }
 
+    /// How many bytes their encoding takes.
+    pub(crate) fn len(self) -> usize {
+        self.0.len()
+    }
+
     /// Encodes headers, in order; duplicates of a name are kept.
     #[cfg(test)]
     fn encode(headers: &[Header<'_>]) -> Vec<u8> {
