@@ -203,7 +203,7 @@ fn a_consumer_goes_to_the_beginning_to_the_end_and_to_a_time() {
         })
         .collect();
     let mut consumer = subscribed(&broker, "g", "t");
-    let mut after = |consumer: &mut Consumer, time: DateTime<Utc>| {
+    let after = |consumer: &mut Consumer, time: DateTime<Utc>| {
         consumer.seek_to_timestamp(&[("t", 0)], time).unwrap();
         poll_values(consumer).first().cloned()
     };
