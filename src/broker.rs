@@ -6,7 +6,7 @@ use crate::env::os::{OsClock, OsEntropy, OsFileSystem};
 use crate::env::{Clock, Entropy, FileSystem, NoProbe, Probe};
 use crate::error::{Error, Result};
 use crate::group::Groups;
-use crate::producer::{IdempotentProducer, Producer};
+use crate::producer::{IdempotentProducer, Producer, ProducerOptions, Transaction};
 use crate::storage::commit::{Operation, Outcome};
 use crate::storage::options::{JournalSizes, StorageOptions};
 use crate::storage::settings::TopicSettings;
@@ -149,7 +149,19 @@ impl Broker {
 
     /// A producer.
     pub fn producer(broker: &BrokerRef) -> Producer {
-        Producer::new(Arc::clone(broker))
+        Self::producer_with(broker, ProducerOptions::default())
+    }
+
+    /// A producer that compresses, or flushes, in its own way.
+    pub fn producer_with(broker: &BrokerRef, options: ProducerOptions) -> Producer {
+        Producer::new(Arc::clone(broker), options)
+    }
+
+    /// A transaction: records to any topics and the offsets of a consumer, all or
+    /// nothing. One that can be repeated after an error is
+    /// [`IdempotentProducer::transaction`]. (Kafka: `beginTransaction`.)
+    pub fn transaction(self: &Arc<Self>) -> Transaction<'_> {
+        Transaction::new(self, None)
     }
 
     /// A producer whose sends can be repeated without being stored twice. Its

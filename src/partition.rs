@@ -11,7 +11,7 @@ use crate::storage::canonical::RecordHasher;
 use crate::storage::frame::Body;
 use crate::storage::hashes::HashReader;
 use crate::storage::partition::{PartitionLog, View};
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -51,10 +51,11 @@ pub struct ProofStore {
 
 impl Partition {
     /// The record at `offset`; `None` below the log's start and past its end.
+    /// One that is no text is [`Error::NotText`], and `read_bytes` returns it.
     pub fn read(&self, offset: u64) -> Result<Option<Record>> {
         let mut found = None;
         self.store.visit_one(offset, |at, body| {
-            found = Some(self.store.text_record(at, body)?);
+            found = Some(text_record(&self.store.log, at, body)?);
             Ok(())
         })?;
         Ok(found)
@@ -65,7 +66,27 @@ impl Partition {
     pub fn read_range(&self, from: u64, to: u64) -> Result<Vec<Record>> {
         let mut records = Vec::new();
         self.store.visit(from, to, usize::MAX, |at, body| {
-            records.push(self.store.text_record(at, body)?);
+            records.push(text_record(&self.store.log, at, body)?);
+            Ok(())
+        })?;
+        Ok(records)
+    }
+
+    /// As [`Partition::read`], in bytes: whatever was sent can be read.
+    pub fn read_bytes(&self, offset: u64) -> Result<Option<BytesRecord>> {
+        let mut found = None;
+        self.store.visit_one(offset, |at, body| {
+            found = Some(bytes_record(&self.store.log, at, body)?);
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// As [`Partition::read_range`], in bytes.
+    pub fn read_range_bytes(&self, from: u64, to: u64) -> Result<Vec<BytesRecord>> {
+        let mut records = Vec::new();
+        self.store.visit(from, to, usize::MAX, |at, body| {
+            records.push(bytes_record(&self.store.log, at, body)?);
             Ok(())
         })?;
         Ok(records)
@@ -75,6 +96,19 @@ impl Partition {
     /// (Kafka: the high watermark.)
     pub fn next_offset(&self) -> u64 {
         self.store.view.next_offset()
+    }
+
+    /// The first offset whose record has at least this timestamp; `None` if there is
+    /// none. Senders may choose timestamps, so they need not ascend: records behind
+    /// it may be older. (Kafka: `offsetsForTimes`.)
+    pub fn offset_for_timestamp(&self, timestamp: DateTime<Utc>) -> Result<Option<u64>> {
+        let ProofStore { log, view } = &self.store;
+        // What no record can have is before all of them or behind.
+        let timestamp_ns = match timestamp.timestamp_nanos_opt() {
+            None if timestamp > DateTime::UNIX_EPOCH => return Ok(None),
+            timestamp_ns => timestamp_ns.unwrap_or(i64::MIN),
+        };
+        Ok(log.offset_for_time(view, timestamp_ns)?.map(|(offset, _)| offset))
     }
 
     /// The first offset that can be read. (Kafka: the log start offset.)
@@ -134,10 +168,6 @@ impl ProofStore {
 
     fn visit_one(&self, offset: u64, visit: impl FnMut(u64, Body<'_>) -> Result<()>) -> Result<()> {
         self.visit(offset, offset.saturating_add(1), self.log.single_read_bytes(), visit)
-    }
-
-    fn text_record(&self, offset: u64, body: Body<'_>) -> Result<Record> {
-        text_record(&self.log, offset, body)
     }
 
     /// Runs `with` on the stored hashes. If its result is damaged, the hashes
@@ -279,24 +309,18 @@ fn unwrap_node(error: ReadTreeError<Error>) -> Error {
 /// A stored record as text.
 pub(crate) fn text_record(log: &PartitionLog, offset: u64, body: Body<'_>) -> Result<Record> {
     let name = &log.name;
-    let text = |bytes: &[u8], part| {
-        let text = std::str::from_utf8(bytes);
-        text.map(str::to_owned).map_err(|_| Error::NotText {
-            topic: name.topic.to_string(),
-            partition: name.partition,
-            offset,
-            part,
-        })
-    };
-    let null = || Error::NotText {
+    let not_text = |part| Error::NotText {
         topic: name.topic.to_string(),
         partition: name.partition,
         offset,
-        part: "value",
+        part,
+    };
+    let text = |bytes: &[u8], part| {
+        std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| not_text(part))
     };
     Ok(Record {
         key: body.key.map(|key| text(key, "key")).transpose()?,
-        value: text(body.value.ok_or_else(null)?, "value")?,
+        value: text(body.value.ok_or_else(|| not_text("value"))?, "value")?,
         topic: name.topic.to_string(),
         partition: name.partition,
         offset,

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::hash::Hash;
 use crate::storage::canonical::{Fields, time_text};
 use chrono::{DateTime, Utc};
+use std::sync::Arc;
 
 pub use crate::record_bytes::{BytesProducerRecord, BytesRecord, Header};
 
@@ -53,6 +54,19 @@ pub struct Record {
     /// Its place in the partition: dense, from 0.
     pub offset: u64,
     /// When it was sent, in whole milliseconds unless the sender chose otherwise.
+    pub timestamp: DateTime<Utc>,
+}
+
+/// Where a record of a transaction stands. (Kafka: `RecordMetadata`.)
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RecordMetadata {
+    /// The topic it stands in.
+    pub topic: Arc<str>,
+    /// The partition it stands in, counted from 0.
+    pub partition: u32,
+    /// Its place in the partition: dense, from 0.
+    pub offset: u64,
+    /// Its timestamp: the sender's, or when the transaction was committed.
     pub timestamp: DateTime<Utc>,
 }
 

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! subscribe ──► membership.rs ──► positions.rs ──► fetch.rs ──► poll (here), future.rs
-//!               listener.rs       offsets.rs: what is committed, and what is there
+//!               listener.rs       commits.rs, offsets.rs
 //! ```
 
+mod commits;
 mod fetch;
 mod future;
 mod listener;
@@ -14,6 +15,7 @@ mod options;
 mod positions;
 mod wakeup;
 
+pub(crate) use commits::GivenOffsets;
 pub use future::PollFuture;
 pub use listener::RebalanceListener;
 pub use offsets::OffsetAndTimestamp;

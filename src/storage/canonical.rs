@@ -14,8 +14,9 @@
 //! follows exists exactly if there are headers, so no two different records
 //! share their bytes.
 
+use super::body::Header;
 use super::codec::{Decoded, Decoder, Encode};
-use super::frame::{Body, Header};
+use super::frame::Body;
 use crate::merkle::Hash;
 use chrono::{DateTime, SecondsFormat, Utc};
 

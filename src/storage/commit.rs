@@ -4,6 +4,10 @@
 //! everything that is staged, as one block, while the others wait for it. What
 //! is staged in the meantime is the next leader's. Whoever stages and never
 //! waits is served by any later leader, by flush, or by close.
+//!
+//! A future does the same: it leads when it is polled and nobody else does, and
+//! otherwise leaves its waker in its ticket. A leader wakes whoever it has served
+//! and, at its end, whoever is still staged, because one of those must lead next.
 
 use super::draft::StagedRecords;
 use super::entry::{Commit, Placement};
@@ -12,9 +16,10 @@ use super::producers::Sent;
 use super::settings::TopicSettings;
 use super::tables::TopicLog;
 use crate::error::{Error, Result};
-use crate::sync::{Condvar, Mutex, lock, yield_now};
+use crate::sync::{Condvar, Mutex, MutexGuard, lock, yield_now};
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
+use std::task::{Poll, Waker};
 
 /// Staged operations of more than this go into the next block.
 const GROUP_BYTES_MAX: u64 = 8 << 20;
@@ -75,29 +80,57 @@ pub(crate) enum Outcome {
 /// A claim on the outcome of a staged operation.
 #[derive(Debug, Default)]
 pub(crate) struct Ticket {
-    outcome: Mutex<Option<Result<Outcome>>>,
+    state: Mutex<TicketState>,
     settled: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct TicketState {
+    outcome: Option<Result<Outcome>>,
+    /// Of the future that waits for it, if one does.
+    waker: Option<Waker>,
 }
 
 impl Ticket {
     fn outcome(&self) -> Option<Result<Outcome>> {
-        lock(&self.outcome).clone()
+        lock(&self.state).outcome.clone()
     }
 
     pub(crate) fn settle(&self, outcome: Result<Outcome>) {
-        lock(&self.outcome).get_or_insert(outcome);
+        let mut state = lock(&self.state);
+        state.outcome.get_or_insert(outcome);
+        let waker = state.waker.take();
+        drop(state);
         self.settled.notify_all();
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// The outcome, or a wakeup once there is one, or once somebody has to lead.
+    pub(crate) fn poll(&self, waker: &Waker) -> Poll<Result<Outcome>> {
+        let mut state = lock(&self.state);
+        if let Some(outcome) = &state.outcome {
+            return Poll::Ready(outcome.clone());
+        }
+        match &mut state.waker {
+            Some(present) => present.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+        Poll::Pending
+    }
+
+    fn take_waker(&self) -> Option<Waker> {
+        lock(&self.state).waker.take()
     }
 
     /// Waits for a log that is being closed: closing commits or fails whatever
     /// is staged.
     pub(crate) fn wait_for_close(&self) -> Result<Outcome> {
-        let mut outcome = lock(&self.outcome);
+        let mut state = lock(&self.state);
         loop {
-            if let Some(outcome) = &*outcome {
+            if let Some(outcome) = &state.outcome {
                 return outcome.clone();
             }
-            outcome = self.settled.wait(outcome).unwrap_or_else(PoisonError::into_inner);
+            state = self.settled.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -149,7 +182,7 @@ impl Queue {
         mut commit: impl FnMut(&[Staged], &dyn Fn()),
     ) -> Result<Outcome> {
         loop {
-            let mut state = lock(&self.state);
+            let state = lock(&self.state);
             // Looked at under the lock, so that no turn is missed.
             if let Some(outcome) = ticket.outcome() {
                 return outcome;
@@ -158,14 +191,49 @@ impl Queue {
                 drop(self.turned.wait(state).unwrap_or_else(PoisonError::into_inner));
                 continue;
             }
-            if state.staged.is_empty() {
-                // Nobody leads and it is not staged: its leader panicked.
-                return Err(latch.check().err().unwrap_or(Error::Closed));
-            }
-            state.leading = true;
-            drop(state);
-            self.lead(latch, &mut commit);
+            self.take_turn(state, latch, &mut commit)?;
         }
+    }
+
+    /// As [`Queue::wait`], but while somebody else leads the ticket keeps the
+    /// waker, which is woken wherever waiting threads are.
+    pub(crate) fn poll(
+        &self,
+        ticket: &Ticket,
+        waker: &Waker,
+        latch: &Latch,
+        mut commit: impl FnMut(&[Staged], &dyn Fn()),
+    ) -> Poll<Result<Outcome>> {
+        loop {
+            let state = lock(&self.state);
+            if state.leading {
+                // Kept under the lock, so that the leader finds it at its end.
+                return ticket.poll(waker);
+            }
+            if let Some(outcome) = ticket.outcome() {
+                return Poll::Ready(outcome);
+            }
+            if let Err(error) = self.take_turn(state, latch, &mut commit) {
+                return Poll::Ready(Err(error));
+            }
+        }
+    }
+
+    /// Leads, for somebody whose ticket is not settled while nobody leads.
+    fn take_turn(
+        &self,
+        mut state: MutexGuard<'_, QueueState>,
+        latch: &Latch,
+        commit: &mut impl FnMut(&[Staged], &dyn Fn()),
+    ) -> Result<()> {
+        if state.staged.is_empty() {
+            // Nobody leads and it is not staged: its leader panicked.
+            return Err(latch.check().err().unwrap_or(Error::Closed));
+        }
+        state.leading = true;
+        drop(state);
+        self.lead(latch, commit);
+        Ok(())
     }
 
     /// Commits what is staged now. What comes later is for others.
@@ -247,7 +315,11 @@ impl Drop for Leader<'_> {
         let mut state = lock(&self.queue.state);
         state.leading = false;
         state.settled_ever += self.group.len() as u64;
+        // Whoever is still staged has to lead, or finds another leader.
+        let wakers: Vec<_> =
+            state.staged.iter().filter_map(|staged| staged.ticket.take_waker()).collect();
         drop(state);
         self.queue.turned.notify_all();
+        wakers.into_iter().for_each(Waker::wake);
     }
 }

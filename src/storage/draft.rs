@@ -13,9 +13,10 @@ use super::codec::Decoded;
 use super::entry::{Entry, Placement};
 use super::files::Pin;
 use super::frame::{Body, FRAME_HEADER_BYTES, Frame, Payload, encode_record_frame};
+use super::head::Head;
 use super::index::{IndexPoint, PointChooser};
 use super::options::StorageOptions;
-use super::partition::{Head, PartitionLog};
+use super::partition::PartitionLog;
 use super::segment::Segment;
 use crate::error::Result;
 use crate::merkle::{CompactRange, Hash, leaf_hash};
@@ -119,7 +120,7 @@ impl Run {
             frames: Vec::new(),
             points: Vec::new(),
             chooser: segment.point_chooser(),
-            timestamp_max_ns: i64::MIN,
+            timestamp_max_ns: segment.timestamp_max_ns(),
             segment,
         }
     }
@@ -128,12 +129,18 @@ impl Run {
         self.position + self.frames.len() as u64
     }
 
-    /// Notes that a frame with the record `offset` comes next.
-    fn begin_frame(&mut self, offset: u64) {
-        let position = self.end();
+    /// Notes that a frame with the record `offset` comes next, and that no record
+    /// before it in the segment is younger than `timestamp_before_ns`.
+    fn begin_frame(&mut self, offset: u64, position: u64, timestamp_before_ns: i64) {
         if self.chooser.wants(position) {
-            self.points.push(IndexPoint { offset, position });
+            self.points.push(IndexPoint { offset, position, timestamp_before_ns });
         }
+    }
+
+    /// Adds a frame that holds the record `offset` and those behind it.
+    fn push_frame(&mut self, offset: u64, encode: impl FnOnce(&mut Vec<u8>)) {
+        self.begin_frame(offset, self.end(), self.timestamp_max_ns);
+        encode(&mut self.frames);
     }
 }
 
@@ -228,22 +235,22 @@ impl Draft {
     ) -> Decoded<Placement> {
         let base_offset = self.next_offset();
         let seed = self.partition.name.seed;
-        for (offset, body) in (base_offset..).zip(staged.bodies()) {
-            self.hash_record(offset, &Body::decode(body)?, hasher)?;
-            if staged.compressed.is_none()
-                && let Some(run) = self.runs.last_mut()
-            {
-                run.begin_frame(offset);
-                encode_record_frame(seed, offset, body, &mut run.frames);
+        let mut bodies = (base_offset..).zip(staged.bodies());
+        for payload in staged.compressed.iter().flatten() {
+            let offset = self.next_offset();
+            if let Some(run) = self.runs.last_mut() {
+                run.push_frame(offset, |frames| payload.encode_frame(seed, offset, frames));
+            }
+            let records = usize::try_from(payload.records()).unwrap_or(usize::MAX);
+            for (offset, body) in bodies.by_ref().take(records) {
+                self.hash_record(offset, &Body::decode(body)?, hasher)?;
             }
         }
-        if let (Some(payloads), Some(run)) = (&staged.compressed, self.runs.last_mut()) {
-            let mut offset = base_offset;
-            for payload in payloads {
-                run.begin_frame(offset);
-                payload.encode_frame(seed, offset, &mut run.frames);
-                offset += payload.records();
+        for (offset, body) in bodies {
+            if let Some(run) = self.runs.last_mut() {
+                run.push_frame(offset, |frames| encode_record_frame(seed, offset, body, frames));
             }
+            self.hash_record(offset, &Body::decode(body)?, hasher)?;
         }
         self.count(staged.records());
         Ok(Placement { key: self.partition.key, base_offset, records: staged.records() })
@@ -265,10 +272,11 @@ impl Draft {
         while !rest.is_empty() {
             let frame = Frame::parse(seed, rest);
             let frame = frame.ok_or_else(|| damaged("the journal holds a damaged frame".into()))?;
-            starts.push((frame.offset, frames.len() - rest.len()));
             let mut failed = None;
+            let mut timestamp_max_ns = i64::MIN;
             let visited = frame.records(|offset, _, body| {
                 let name = &self.partition.name;
+                timestamp_max_ns = timestamp_max_ns.max(body.timestamp_ns);
                 match hasher.hash(&name.topic, name.partition, offset, &body) {
                     Ok(hash) => leaves.push((offset, hash, body.timestamp_ns)),
                     Err(malformed) => failed = Some(malformed),
@@ -279,23 +287,23 @@ impl Draft {
             if let Some(malformed) = failed {
                 return Err(damaged(malformed.reason()));
             }
+            starts.push((frame.offset, frames.len() - rest.len(), timestamp_max_ns));
             rest = rest.get(frame.frame_len()..).unwrap_or(&[]);
         }
         let dense = leaves.iter().zip(self.next_offset()..).all(|(leaf, offset)| leaf.0 == offset);
         if !dense || leaves.len() as u64 != records {
             return Err(damaged("the journal's records do not follow the log".into()));
         }
-        for (_, hash, timestamp_ns) in leaves {
-            self.push_leaf(&hash, timestamp_ns);
-        }
         if let Some(run) = self.runs.last_mut() {
-            for (offset, start) in starts {
-                let position = run.end() + start as u64;
-                if run.chooser.wants(position) {
-                    run.points.push(IndexPoint { offset, position });
-                }
+            let mut timestamp_before_ns = run.timestamp_max_ns;
+            for (offset, start, timestamp_max_ns) in starts {
+                run.begin_frame(offset, run.end() + start as u64, timestamp_before_ns);
+                timestamp_before_ns = timestamp_before_ns.max(timestamp_max_ns);
             }
             run.frames.extend_from_slice(frames);
+        }
+        for (_, hash, timestamp_ns) in leaves {
+            self.push_leaf(&hash, timestamp_ns);
         }
         self.count(records);
         Ok(())

@@ -1,20 +1,26 @@
-//! The sparse index of a segment: from an offset to a place to start reading.
+//! The sparse index of a segment: from an offset, or a time, to a place to start
+//! reading.
 //!
 //! ```text
 //! 0 magic u64 | 8 version u32 | 12 crc u32 | 16 base offset u64 | 24 generation u64
-//! 32 covered length u64 | 40 count u64 | 48 count times: offset u64, position u64
+//! 32 covered length u64 | 40 count u64 | 48 count times:
+//!   offset u64, position u64, greatest timestamp of all records before it i64 (ns; none: the least)
 //! ```
 //!
 //! Little-endian; the CRC-32C covers everything but itself and is seeded like
 //! the segment's frames. The file is a function of the segment's first `covered
 //! length` bytes: missing, stale or damaged, it is ignored, and the segment is
 //! looked through instead. What a running log appends is indexed in memory, and
-//! written when the segment is sealed and on a clean close.
+//! written when the segment is sealed and on a clean close. Timestamps need not
+//! ascend, but the greatest so far does: the first record at or past a time stands
+//! behind the last point that has only earlier ones before it. Behind damage, where
+//! nobody knows what was there, that is the greatest possible time.
 
 use super::codec::{Decoded, Decoder, Encode, crc32c};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"MqlIndex");
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+const POINT_BYTES: usize = 24;
 const CRC_AT: usize = 12;
 const CRC_END: usize = 16;
 
@@ -25,6 +31,8 @@ pub(crate) struct IndexPoint {
     pub(crate) offset: u64,
     /// Its position in the segment.
     pub(crate) position: u64,
+    /// The greatest timestamp of all records of the segment before it.
+    pub(crate) timestamp_before_ns: i64,
 }
 
 /// What an index file says.
@@ -39,7 +47,7 @@ pub(crate) struct IndexFile {
 
 impl IndexFile {
     pub(crate) fn encode(&self, seed: u32) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(48 + self.points.len() * 16);
+        let mut bytes = Vec::with_capacity(48 + self.points.len() * POINT_BYTES);
         bytes.put_u64(MAGIC);
         bytes.put_u32(VERSION);
         bytes.put_u32(0);
@@ -50,6 +58,7 @@ impl IndexFile {
         for point in &self.points {
             bytes.put_u64(point.offset);
             bytes.put_u64(point.position);
+            bytes.put_i64(point.timestamp_before_ns);
         }
         let crc = crc32c(seed, &[&bytes[..CRC_AT], &bytes[CRC_END..]]);
         bytes[CRC_AT..CRC_END].copy_from_slice(&crc.to_le_bytes());
@@ -69,13 +78,16 @@ impl IndexFile {
         let generation = input.u64("a generation")?;
         let covered_len = input.u64("a length")?;
         let count = input.u64("a count")?;
-        if count != (input.remaining() / 16) as u64 {
+        if count != (input.remaining() / POINT_BYTES) as u64 {
             return Err(input.malformed("as many points as counted"));
         }
-        let mut points = Vec::with_capacity(input.remaining() / 16);
+        let mut points = Vec::with_capacity(input.remaining() / POINT_BYTES);
         for _ in 0..count {
-            let offset = input.fixed_number("an offset")?;
-            points.push(IndexPoint { offset, position: input.fixed_number("a position")? });
+            points.push(IndexPoint {
+                offset: input.fixed_number("an offset")?,
+                position: input.fixed_number("a position")?,
+                timestamp_before_ns: input.i64("a timestamp")?,
+            });
         }
         input.finish()?;
         Ok(Self { base_offset, generation, covered_len, points })
@@ -146,6 +158,17 @@ impl SparseIndex {
         }
     }
 
+    /// The last point that has only records from before `timestamp_ns` in front
+    /// of it; `Err` if the head must be loaded to tell.
+    pub(crate) fn before_time(&self, timestamp_ns: i64) -> Result<Option<IndexPoint>, NotLoaded> {
+        let in_tail = before_time(&self.tail, timestamp_ns);
+        match (&self.head, in_tail) {
+            (_, Some(point)) => Ok(Some(point)),
+            (Some(head), None) => Ok(before_time(head, timestamp_ns)),
+            (None, None) => Err(NotLoaded),
+        }
+    }
+
     pub(crate) fn last_position(&self) -> Option<u64> {
         self.tail.last().or(self.head.as_ref().and_then(|head| head.last())).map(|p| p.position)
     }
@@ -153,7 +176,13 @@ impl SparseIndex {
     /// All points, if they are known.
     pub(crate) fn all(&self) -> Option<Vec<IndexPoint>> {
         let head = self.head.as_ref()?;
-        Some(head.iter().chain(&self.tail).copied().collect())
+        let mut timestamp_before_ns = i64::MIN;
+        let points = head.iter().chain(&self.tail).map(|point| {
+            // What is unknown behind damage stays so in the points that follow.
+            timestamp_before_ns = timestamp_before_ns.max(point.timestamp_before_ns);
+            IndexPoint { timestamp_before_ns, ..*point }
+        });
+        Some(points.collect())
     }
 }
 
@@ -164,4 +193,9 @@ pub(crate) struct NotLoaded;
 fn floor(points: &[IndexPoint], offset: u64) -> Option<IndexPoint> {
     let above = points.partition_point(|point| point.offset <= offset);
     above.checked_sub(1).and_then(|index| points.get(index)).copied()
+}
+
+fn before_time(points: &[IndexPoint], timestamp_ns: i64) -> Option<IndexPoint> {
+    let first = points.partition_point(|point| point.timestamp_before_ns < timestamp_ns);
+    first.checked_sub(1).and_then(|index| points.get(index)).copied()
 }

@@ -19,6 +19,7 @@
 //! say what it means, [`recovery`] makes it whole.
 
 pub(crate) mod block;
+pub(crate) mod body;
 pub(crate) mod canonical;
 pub(crate) mod chain;
 pub(crate) mod checkpoint;
@@ -28,7 +29,9 @@ pub(crate) mod draft;
 pub(crate) mod entry;
 pub(crate) mod files;
 pub(crate) mod frame;
+pub(crate) mod frame_reader;
 pub(crate) mod hashes;
+pub(crate) mod head;
 pub(crate) mod index;
 pub(crate) mod journal;
 pub(crate) mod judge;
@@ -38,8 +41,10 @@ pub(crate) mod open;
 pub(crate) mod options;
 pub(crate) mod partition;
 pub(crate) mod producers;
+pub(crate) mod rebuild;
 pub(crate) mod recovery;
 pub(crate) mod segment;
+pub(crate) mod segment_index;
 pub(crate) mod settings;
 pub(crate) mod slots;
 pub(crate) mod store;

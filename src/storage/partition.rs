@@ -6,14 +6,15 @@
 use super::entry::PartitionKey;
 use super::files::{FilePool, PooledFile};
 use super::frame::{Body, frame_seed};
-use super::hashes::{HashFile, hashes_len};
-use super::manifest::{NO_HORIZON_NS, PartitionState, SegmentState};
+use super::hashes::HashFile;
+use super::head::Head;
+use super::manifest::{PartitionState, SegmentState};
 use super::options::StorageOptions;
 use super::segment::{PartitionName, Segment, SegmentMeta};
 use super::settings::TopicSettings;
 use crate::env::EntryKind;
-use crate::error::{Error, IoContext, Result};
-use crate::merkle::{CompactRange, Hash, leaf_hash};
+use crate::error::{IoContext, Result};
+use crate::merkle::CompactRange;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, RwLock, lock};
 use std::ops::ControlFlow;
@@ -22,9 +23,9 @@ use std::sync::{Arc, PoisonError};
 
 /// The name of the file of stored hashes.
 pub(crate) const HASHES_FILE: &str = "hashes";
-/// Log and hash files are written ahead of use by at most this.
-const AHEAD_BYTES_MAX: u64 = 1 << 20;
-const PAGE_BYTES: u64 = 4096;
+/// How much is read at once where a record is looked for by its time: it stands
+/// before the next index point, if nothing in between is below the log's start.
+const CHUNK_BYTES_FOR_TIME: usize = 16 << 10;
 /// How much of a topic's name its folder's name shows.
 const TOPIC_DIR_NAME_CHARS: usize = 200;
 
@@ -41,19 +42,6 @@ impl View {
     pub(crate) fn next_offset(&self) -> u64 {
         self.range.size()
     }
-}
-
-/// What only the committing caller knows.
-#[derive(Debug)]
-pub(crate) struct Head {
-    /// How far the active segment's file is written ahead.
-    log_allocated: u64,
-    /// How far the file of stored hashes is written ahead.
-    hashes_allocated: Option<u64>,
-    /// Above that of every name in the folder.
-    next_generation: u64,
-    /// The active segment is shorter on disk than it was, so it must not grow.
-    active_is_damaged: bool,
 }
 
 /// One partition of one life of a topic.
@@ -123,12 +111,8 @@ impl PartitionLog {
         };
         let generation_max = state.segments.iter().map(|segment| segment.generation).max();
         let segments: Vec<_> = state.segments.into_iter().map(segment).collect();
-        let head = Head {
-            log_allocated: segments.last().map_or(0, |segment| segment.len()),
-            hashes_allocated: None,
-            next_generation: generation_max.unwrap_or_default() + 1,
-            active_is_damaged: false,
-        };
+        let log_len = segments.last().map_or(0, |segment| segment.len());
+        let head = Head::new(log_len, generation_max.unwrap_or_default());
         let hashes = PooledFile::existing(&context.pool, dir.join(HASHES_FILE));
         Self {
             key,
@@ -146,6 +130,14 @@ impl PartitionLog {
 
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    pub(crate) fn pool(&self) -> &Arc<FilePool> {
+        &self.pool
+    }
+
+    pub(crate) fn index_interval_bytes(&self) -> u64 {
+        self.options.index_interval_bytes
     }
 
     pub(crate) fn view(&self) -> Arc<View> {
@@ -191,7 +183,7 @@ impl PartitionLog {
         self.set_view(View { range, segments });
         self.log_start.store(log_start, Ordering::Release);
         if !new.is_empty() {
-            self.head().active_is_damaged = false;
+            self.head().set_active_new();
         }
     }
 
@@ -261,70 +253,31 @@ impl PartitionLog {
         Ok(())
     }
 
-    /// Computes the tree anew from the log and writes the file of stored hashes
-    /// again, if the records hash to the tree that the manifest knows. What
-    /// retention has removed can't be computed; there the peaks at the log's
-    /// first segment stand in for it.
-    pub(crate) fn rebuild_hashes(&self) -> Result<()> {
-        self.pool.latch().check()?;
-        let view = self.view();
-        let start = view.segments.first().map(|segment| segment.base_range.clone());
-        let start = start.unwrap_or_default();
-        let computed = self.compute_tree(&view, start.clone(), &mut |_, _| Ok(()))?;
-        if computed != view.range {
-            let reason = "the records do not hash to the tree of the manifest";
-            return Err(Error::corrupt(self.hashes.file.path(), 0, reason));
-        }
-        self.ensure_hashes_exist()?;
-        self.write_peaks(&start)?;
-        let write =
-            &mut |size, slots: &[u8]| self.hashes.file.write_derived(slots, hashes_len(size));
-        self.compute_tree(&view, start, write)?;
-        self.hashes.forget();
-        Ok(())
-    }
-
-    /// Hashes the view's records onto `range`; hands the stored hashes to
-    /// `write` in pieces, each with the size of the tree before it.
-    fn compute_tree(
+    /// The first record at or above the log's start whose timestamp is at least
+    /// `timestamp_ns`: its offset and its timestamp. Timestamps need not ascend.
+    pub(crate) fn offset_for_time(
         &self,
         view: &View,
-        mut range: CompactRange,
-        write: &mut dyn FnMut(u64, &[u8]) -> Result<()>,
-    ) -> Result<CompactRange> {
-        let mut hasher = super::canonical::RecordHasher::default();
-        let mut slots = Vec::new();
-        let mut size = range.size();
+        timestamp_ns: i64,
+    ) -> Result<Option<(u64, i64)>> {
+        let mut found = None;
         for (index, segment) in view.segments.iter().enumerate() {
             let next_base = view.segments.get(index + 1).map(|next| next.base_offset);
             let end = next_base.unwrap_or(view.next_offset());
-            segment.read(segment.base_offset, end, usize::MAX, &mut |offset, body| {
-                let hash = hasher.hash(&self.name.topic, self.name.partition, offset, &body);
-                let hash = hash.map_err(|m| Error::corrupt(segment.file.path(), 0, m.reason()))?;
-                range.push(leaf_hash(&hash), &mut |node: Hash| slots.extend_from_slice(&node.0));
-                if slots.len() as u64 >= AHEAD_BYTES_MAX {
-                    write(size, &slots)?;
-                    slots.clear();
-                    size = range.size();
-                }
-                Ok(ControlFlow::Continue(()))
+            if end <= self.log_start() || segment.timestamp_max_ns() < timestamp_ns {
+                continue;
+            }
+            let from = segment.locate_time(timestamp_ns).offset;
+            self.read(view, from, end, CHUNK_BYTES_FOR_TIME, &mut |offset, body| {
+                let meets = body.timestamp_ns >= timestamp_ns;
+                found = meets.then_some((offset, body.timestamp_ns));
+                Ok(if meets { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
             })?;
+            if found.is_some() {
+                break;
+            }
         }
-        write(size, &slots)?;
-        Ok(range)
-    }
-
-    fn write_peaks(&self, range: &CompactRange) -> Result<()> {
-        let mut first_leaf = 0;
-        for (level, peak) in
-            (0..u64::BITS).rev().filter(|bit| range.size() >> bit & 1 == 1).zip(range.peaks())
-        {
-            #[expect(clippy::cast_possible_truncation, reason = "below 64")]
-            let slot = crate::merkle::stored_index(level as u8, first_leaf >> level);
-            self.hashes.file.write_derived(&peak.0, slot * super::hashes::SLOT_BYTES)?;
-            first_leaf += 1 << level;
-        }
-        Ok(())
+        Ok(found)
     }
 
     /// The files in the partition's folder, if there is one.
@@ -338,147 +291,4 @@ impl PartitionLog {
             Err(error) => Err(error),
         }
     }
-}
-
-impl Head {
-    /// The next segment's file gets a generation above `generation`.
-    pub(crate) fn raise_generation(&mut self, generation: u64) {
-        self.next_generation = self.next_generation.max(generation.saturating_add(1));
-    }
-
-    /// Nothing more is appended to the present segment.
-    pub(crate) fn set_active_damaged(&mut self) {
-        self.active_is_damaged = true;
-    }
-
-    /// Whether nothing may be appended to the present segment.
-    pub(crate) fn active_is_damaged(&self) -> bool {
-        self.active_is_damaged
-    }
-
-    /// Forgets how far files were written ahead, after they were cut.
-    pub(crate) fn set_cut(&mut self, log_len: u64) {
-        self.log_allocated = log_len;
-        self.hashes_allocated = None;
-    }
-
-    /// Cuts off what was written ahead of use behind `len`.
-    pub(crate) fn trim_log(&mut self, segment: &Segment, len: u64) -> Result<()> {
-        if self.log_allocated > len {
-            segment.file.set_len(len)?;
-            self.log_allocated = len;
-        }
-        Ok(())
-    }
-
-    /// Sees to it that the segment has room up to `needed` bytes.
-    pub(crate) fn reserve_log(
-        &mut self,
-        segment: &Segment,
-        needed: u64,
-        segment_bytes: u64,
-    ) -> Result<()> {
-        if needed > self.log_allocated {
-            let ahead = ahead(needed).min(segment_bytes.max(needed));
-            segment.file.allocate(ahead)?;
-            self.log_allocated = ahead;
-        }
-        Ok(())
-    }
-
-    /// Sees to it that the file of stored hashes exists, and has room for a
-    /// tree of `size` leaves.
-    pub(crate) fn reserve_hashes(&mut self, log: &PartitionLog, size: u64) -> Result<()> {
-        let file = &log.hashes.file;
-        let needed = hashes_len(size);
-        let allocated = if let Some(allocated) = self.hashes_allocated {
-            allocated
-        } else {
-            log.ensure_hashes_exist()?;
-            file.len()?
-        };
-        self.hashes_allocated = Some(allocated);
-        if needed > allocated {
-            let ahead = ahead(needed);
-            file.allocate(ahead)?;
-            self.hashes_allocated = Some(ahead);
-        }
-        Ok(())
-    }
-
-    /// A new, empty segment that begins at `range`'s size, its name durable.
-    pub(crate) fn new_segment(
-        &mut self,
-        log: &PartitionLog,
-        range: &CompactRange,
-        now_ns: i64,
-    ) -> Result<Arc<Segment>> {
-        let base_offset = range.size();
-        let generation = self.next_generation;
-        // Counted first: a creation that failed may have left the name behind.
-        self.next_generation += 1;
-        let path = Segment::path_in(&log.dir, base_offset, generation);
-        let file = PooledFile::create(&log.pool, path)?;
-        log.sync_dir()?;
-        let meta = SegmentMeta {
-            base_offset,
-            generation,
-            len: 0,
-            timestamp_max_ns: i64::MIN,
-            created_ns: now_ns,
-            delete_horizon_ns: NO_HORIZON_NS,
-            base_range: range.clone(),
-        };
-        let interval_bytes = log.options.index_interval_bytes;
-        self.log_allocated = 0;
-        Ok(Arc::new(Segment::new(log.name.clone(), meta, file, interval_bytes)))
-    }
-}
-
-impl PartitionLog {
-    /// Gives back the space of records that were not committed after all.
-    pub(crate) fn abandon(&self) -> Result<()> {
-        if let Some(active) = self.view().segments.last() {
-            self.head().log_allocated = active.file.len()?;
-        }
-        self.trim()
-    }
-
-    /// Cuts off what was written ahead of use.
-    pub(crate) fn trim(&self) -> Result<()> {
-        let view = self.view();
-        let mut head = self.head();
-        if let Some(active) = view.segments.last() {
-            head.trim_log(active, active.len())?;
-        }
-        let hashes_len = hashes_len(view.next_offset());
-        if head.hashes_allocated.is_some_and(|allocated| allocated > hashes_len) {
-            self.hashes.file.set_len(hashes_len)?;
-            head.hashes_allocated = Some(hashes_len);
-        }
-        Ok(())
-    }
-
-    /// Creates the file of stored hashes if it is not there, its name durable.
-    fn ensure_hashes_exist(&self) -> Result<()> {
-        if !self.hashes.file.ensure_exists()? {
-            return Ok(());
-        }
-        // The cache may show the name for good and the disk never have it. Taken
-        // back, it is made anew once the log is reopened.
-        let path = self.hashes.file.path();
-        self.sync_dir().inspect_err(|_| drop(self.pool.file_system().remove_file(path)))
-    }
-
-    /// Makes the names in the partition's folder durable. A failure latches:
-    /// a name that was to be durable may not be.
-    fn sync_dir(&self) -> Result<()> {
-        let synced = self.pool.file_system().sync_dir(&self.dir).at("sync", &self.dir);
-        synced.inspect_err(|error| self.pool.latch().set(error))
-    }
-}
-
-/// How far a file is written that is needed up to `needed` bytes.
-fn ahead(needed: u64) -> u64 {
-    needed.saturating_add(needed.clamp(1, AHEAD_BYTES_MAX)).next_multiple_of(PAGE_BYTES)
 }

@@ -20,6 +20,7 @@ use crate::sync::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard, lock};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
+use std::task::{Poll, Waker};
 
 /// The seams, together.
 #[derive(Debug, Clone)]
@@ -138,6 +139,13 @@ impl Store {
     /// Waits until a staged operation is durable, or has failed.
     pub(crate) fn wait(&self, ticket: &Ticket) -> Result<Outcome> {
         self.queue.wait(ticket, &self.latch, |group, settled| self.commit_group(group, settled))
+    }
+
+    /// Whether a staged operation is durable, or has failed; writes it if nobody
+    /// else does, and otherwise has the waker woken.
+    pub(crate) fn poll(&self, ticket: &Ticket, waker: &Waker) -> Poll<Result<Outcome>> {
+        let commit = |group: &[Staged], settled: &dyn Fn()| self.commit_group(group, settled);
+        self.queue.poll(ticket, waker, &self.latch, commit)
     }
 
     /// Stages an operation and waits for it.
