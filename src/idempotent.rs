@@ -73,6 +73,10 @@ impl IdempotentProducer {
     /// transaction can be built and committed again under the same sequence. If it
     /// was committed the first time, that changes nothing and returns what was
     /// returned, or would have been, then; the offsets are not committed again.
+    ///
+    /// One that takes its input from a consumer need not be repeated: sequence and
+    /// offsets are committed together, so whoever opens the log again goes on with
+    /// [`IdempotentProducer::next_sequence`] and with what is polled then.
     pub fn transaction(&self, sequence: u64) -> Transaction<'_> {
         Transaction::new(&self.broker, Some(self.numbered(sequence)))
     }

@@ -9,7 +9,7 @@
 //! partition over in between and begins at the offset before.
 
 use crate::broker::{Broker, BrokerRef};
-use crate::consumer::Consumer;
+use crate::consumer::{Consumer, GivenOffsets};
 use crate::error::{Error, Result};
 use crate::outgoing::{Outgoing, OutgoingFields, Place};
 use crate::pending::Unplaced;
@@ -74,7 +74,7 @@ pub struct Transaction<'a> {
 struct Offsets<'a> {
     consumer: &'a mut Consumer,
     /// `None` for its positions.
-    given: Option<Vec<Commit>>,
+    given: Option<GivenOffsets>,
 }
 
 impl<'a> Transaction<'a> {
@@ -116,22 +116,24 @@ impl<'a> Transaction<'a> {
         self.set_offsets(consumer, None)
     }
 
-    /// Commits these offsets of the consumer's partitions with the records, each the
-    /// next one to be read, instead of its positions. A partition that is not the
-    /// consumer's is [`Error::NotAssigned`].
+    /// As [`Transaction::send_offsets`], but commits these offsets instead of the
+    /// positions, each the next one to be read. All must be of partitions that are
+    /// the consumer's at the time of the commit.
     pub fn send_offsets_of(
         &mut self,
         consumer: &'a mut Consumer,
         offsets: &[((&str, u32), u64)],
     ) -> Result<()> {
-        let given = consumer.commits_of(offsets)?;
-        self.set_offsets(consumer, Some(given))
+        let owned = |((topic, partition), offset): &((&str, u32), u64)| {
+            (((*topic).to_owned(), *partition), *offset)
+        };
+        self.set_offsets(consumer, Some(offsets.iter().map(owned).collect()))
     }
 
     fn set_offsets(
         &mut self,
         consumer: &'a mut Consumer,
-        given: Option<Vec<Commit>>,
+        given: Option<GivenOffsets>,
     ) -> Result<()> {
         consumer.check_belongs_to(self.broker)?;
         if self.offsets.is_some() {
@@ -165,7 +167,10 @@ impl<'a> Transaction<'a> {
         }
         let group = consumer.group();
         let members = lock(&group);
-        let commits = consumer.commits_owned(&members, given)?;
+        let commits = match &given {
+            None => consumer.all_positions(&members)?,
+            Some(offsets) => consumer.commits_of(&members, offsets)?,
+        };
         let group_commits =
             (!commits.is_empty()).then(|| (consumer.group_id().to_owned(), commits.clone()));
         let (outcome, unplaced) = write(broker, sequence, &records, group_commits)?;
