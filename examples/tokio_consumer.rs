@@ -56,17 +56,16 @@ async fn consume(broker: BrokerRef, mut stopped: watch::Receiver<bool>) -> Resul
     consumer.subscribe(&["orders"])?;
     let mut handled = 0;
     loop {
-        let records = tokio::select! {
+        let polled = tokio::select! {
             // Dropping a poll that waits loses nothing.
             _ = stopped.wait_for(|stopped| *stopped) => break,
-            polled = timeout(Duration::from_secs(1), consumer.poll_async()) => match polled {
-                Ok(records) => records?,
-                Err(_) => {
-                    println!("nothing for a second");
-                    continue;
-                }
-            },
+            polled = timeout(Duration::from_secs(1), consumer.poll_async()) => polled,
         };
+        let Ok(records) = polled else {
+            println!("nothing for a second");
+            continue;
+        };
+        let records = records?;
         for record in &records {
             println!("{}/{}: {}", record.partition, record.offset, record.value);
         }

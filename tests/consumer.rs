@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use merkql::Error;
 use merkql::broker::{Broker, BrokerConfig, BrokerRef};
 use merkql::consumer::{Consumer, ConsumerConfig, ConsumerOptions, OffsetReset};
+use merkql::record::{BytesProducerRecord, Header};
 use merkql::topic::RetentionConfig;
 use merkql_sim::clock::SimClock;
 use std::collections::BTreeMap;
@@ -63,6 +64,46 @@ fn polls_in_bytes_and_in_text_share_one_position() {
     assert_eq!(consumer.poll_bytes(NOW).unwrap()[0].value.as_deref(), Some(&b"v1"[..]));
     assert_eq!(poll_values(&mut consumer), ["v2"]);
     assert!(consumer.poll_bytes(NOW).unwrap().is_empty());
+}
+
+#[test]
+fn what_is_no_text_stops_polls_in_text_and_not_those_in_bytes() {
+    let dir = scratch();
+    let broker = open(dir.path());
+    let producer = Broker::producer(&broker);
+    let odd = BytesProducerRecord::without_key("t", [0xff]).with_header(Header::new("h", [1]));
+    producer.send(&keyless("t", "a")).unwrap();
+    producer.send_bytes(&odd).unwrap();
+    producer.send_bytes(&BytesProducerRecord::tombstone("t", "k")).unwrap();
+    producer.send(&keyless("t", "b")).unwrap();
+    let mut consumer = subscribed(&broker, "g", "t");
+    assert_eq!(poll_values(&mut consumer), ["a"]);
+    for _ in 0..2 {
+        let refused = consumer.poll(NOW).unwrap_err();
+        assert!(matches!(refused, Error::NotText { offset: 1, .. }), "{refused}");
+    }
+    consumer.commit_sync().unwrap();
+    assert_eq!(consumer.position("t", 0).unwrap(), 1);
+    let rest = consumer.poll_bytes(NOW).unwrap();
+    let values: Vec<Option<&[u8]>> = rest.iter().map(|record| record.value.as_deref()).collect();
+    assert_eq!(values, [Some(&[0xff][..]), None, Some(b"b")]);
+    assert_eq!(rest[0].headers, odd.headers);
+    assert_eq!(rest[1].key.as_deref(), Some(&b"k"[..]));
+}
+
+#[test]
+fn headers_count_in_what_a_poll_returns_at_most() {
+    let dir = scratch();
+    let broker = open(dir.path());
+    for _ in 0..3 {
+        let record = BytesProducerRecord::without_key("t", []);
+        let record = record.with_header(Header::new("h", [0; 1000]));
+        Broker::producer(&broker).send_bytes(&record).unwrap();
+    }
+    let options = ConsumerOptions { max_poll_bytes: Some(2100), ..ConsumerOptions::default() };
+    let mut consumer = with_options(&broker, options);
+    assert_eq!(consumer.poll_bytes(NOW).unwrap().len(), 2);
+    assert_eq!(consumer.poll_bytes(NOW).unwrap().len(), 1);
 }
 
 #[test]

@@ -133,11 +133,13 @@ fn an_interval_commits_what_a_rebalance_takes_away() {
     assert_eq!(second.assignment().len(), 1);
 }
 
+/// Another member, for a listener that can hold nothing.
+static OTHER: Mutex<Option<Consumer>> = Mutex::new(None);
+
 #[test]
 fn nobody_takes_a_partition_over_before_the_listener_has_returned() {
     let (dir, clock) = (scratch(), Arc::new(SimClock::new()));
     let broker = broker(dir.path(), &clock);
-    static OTHER: Mutex<Option<Consumer>> = Mutex::new(None);
     let (mut first, told) = listening(&broker, false, |_| {
         if let Some(other) = &mut *OTHER.lock().unwrap() {
             assert!(other.poll(NOW).unwrap().is_empty());

@@ -4,7 +4,7 @@
 //! until the offsets are durable, so that nobody takes a partition over in between
 //! and begins at the offset before.
 
-use super::{Consumer, Reads};
+use super::{Consumer, Reads, check_group_id};
 use crate::broker::BrokerRef;
 use crate::error::{Error, Result};
 use crate::group::Group;
@@ -50,7 +50,7 @@ impl Consumer {
     /// Positions stay where they are. (Kafka: `commitSync(offsets)`.)
     pub fn commit_sync_offsets(&mut self, offsets: &[((&str, u32), u64)]) -> Result<()> {
         self.check_open()?;
-        self.check_group_id()?;
+        check_group_id(&self.config.group_id)?;
         let group = self.group();
         let members = lock(&group);
         let commit = |((topic, partition), offset): &((&str, u32), u64)| {

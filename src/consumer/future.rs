@@ -83,7 +83,7 @@ impl<'c, T> PollFuture<'c, T> {
 
     fn deregister(&mut self) {
         if let Some(registration) = self.registration.take() {
-            self.consumer.broker.store.appended.deregister(registration);
+            self.consumer.broker.store.appended.deregister(&registration);
         }
     }
 }

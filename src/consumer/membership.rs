@@ -1,7 +1,7 @@
 //! Which partitions a consumer reads: its own choice, or what its group leaves to it.
 
 use super::positions::{Position, names};
-use super::{Consumer, OffsetReset, Reads, Told};
+use super::{Consumer, OffsetReset, Reads, Told, check_group_id};
 use crate::error::{Error, Result};
 use crate::group::{Group, Heartbeat, topics_version};
 use crate::storage::entry::PartitionKey;
@@ -18,7 +18,7 @@ impl Consumer {
     pub fn subscribe(&mut self, topics: &[&str]) -> Result<()> {
         self.check_open()?;
         self.check_not_in_listener("subscribe")?;
-        self.check_group_id()?;
+        check_group_id(&self.config.group_id)?;
         topics.iter().try_for_each(|topic| check_name(topic))?;
         if topics.is_empty() {
             return self.unsubscribe();
@@ -66,7 +66,7 @@ impl Consumer {
     pub fn assign(&mut self, partitions: &[(&str, u32)]) -> Result<()> {
         self.check_open()?;
         self.check_not_in_listener("assign")?;
-        self.check_group_id()?;
+        check_group_id(&self.config.group_id)?;
         if partitions.is_empty() {
             return self.unsubscribe();
         }

@@ -32,7 +32,7 @@ use crate::storage::frame::Body;
 use crate::storage::partition::PartitionLog;
 use crate::sync::Mutex;
 use listener::{ListenerSlot, Told};
-use options::{GROUP_ID_BYTES_MAX, Limits};
+use options::{Limits, check_group_id};
 use positions::Positions;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -199,15 +199,6 @@ impl Consumer {
 
     fn check_open(&self) -> Result<()> {
         if self.closed { Err(Error::Closed) } else { self.broker.store.check_open() }
-    }
-
-    fn check_group_id(&self) -> Result<()> {
-        let size_bytes = self.config.group_id.len();
-        if size_bytes <= GROUP_ID_BYTES_MAX {
-            return Ok(());
-        }
-        let (size_bytes, limit_bytes) = (size_bytes as u64, GROUP_ID_BYTES_MAX as u64);
-        Err(Error::GroupIdTooLong { size_bytes, limit_bytes })
     }
 
     fn now(&self) -> Duration {

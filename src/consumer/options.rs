@@ -1,11 +1,12 @@
 //! How a consumer is made.
 
 use super::listener::RebalanceListener;
+use crate::error::{Error, Result};
 use std::fmt;
 use std::time::Duration;
 
 /// The longest id of a group, in bytes.
-pub(super) const GROUP_ID_BYTES_MAX: usize = 249;
+const GROUP_ID_BYTES_MAX: usize = 249;
 
 /// Where a group begins in a partition for which it has committed nothing.
 /// (Kafka: `auto.offset.reset`.)
@@ -83,4 +84,13 @@ pub(super) struct Limits {
     pub(super) poll_bytes_max: u64,
     pub(super) poll_interval_max: Duration,
     pub(super) auto_commit_interval: Option<Duration>,
+}
+
+/// Checks a group's id against the limit.
+pub(crate) fn check_group_id(group_id: &str) -> Result<()> {
+    let (size_bytes, limit_bytes) = (group_id.len() as u64, GROUP_ID_BYTES_MAX as u64);
+    if size_bytes > limit_bytes {
+        return Err(Error::GroupIdTooLong { size_bytes, limit_bytes });
+    }
+    Ok(())
 }

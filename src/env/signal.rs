@@ -66,7 +66,7 @@ impl Signal {
     }
 
     /// Takes a waker back, if no event has used it up.
-    pub fn deregister(&self, registration: Registration) {
+    pub fn deregister(&self, registration: &Registration) {
         let waker = lock(&self.state).wakers.remove(&registration.0);
         // Dropped here and not under the lock, for the same reason.
         drop(waker);

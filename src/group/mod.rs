@@ -182,9 +182,9 @@ impl Group {
         if now <= self.first_expiry {
             return;
         }
-        let end = |member: &Member| match member.waits {
-            true => Duration::MAX,
-            false => member.last_poll.saturating_add(member.interval_max),
+        let end = |member: &Member| {
+            let end = member.last_poll.saturating_add(member.interval_max);
+            if member.waits { Duration::MAX } else { end }
         };
         let expired =
             self.members.iter().filter(|(id, member)| **id != polling && end(member) < now);
