@@ -29,6 +29,7 @@
 //! MERKQL_REPLAY='<these lines>' cargo test --release --features shuttle --test interleavings <test>
 //! ```
 
+mod awaiting;
 mod closing;
 mod explore;
 mod group_commit;

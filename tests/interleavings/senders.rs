@@ -6,7 +6,11 @@ use merkql::broker::{Broker, BrokerRef};
 use merkql::producer::{PendingSend, Producer};
 use merkql::record::{ProducerRecord, Record};
 use merkql_jepsen::history::{Action, Attachments, Datum, Kind, MicroOp, Process};
+use shuttle::future::block_on;
 use std::collections::BTreeMap;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 
 /// A producer that sends values nobody else sends.
 pub(crate) struct Sender<'r> {
@@ -102,6 +106,30 @@ impl Pending<'_> {
     /// Waits for the acknowledgement; returns whether it came.
     pub(crate) fn wait(self) -> bool {
         note_sent(self.run, &self.process, self.steps, &self.sent.wait())
+    }
+
+    /// As [`Pending::wait`], with a future.
+    pub(crate) fn block_on(self) -> bool {
+        let sent = block_on(self.sent.into_future());
+        note_sent(self.run, &self.process, self.steps, &sent)
+    }
+
+    /// Looks once whether it is written, and then goes away. Returns whether the
+    /// future was still pending; then nobody learns what becomes of the send.
+    pub(crate) fn give_up(self) -> bool {
+        let mut future = self.sent.into_future();
+        let polled = Pin::new(&mut future).poll(&mut Context::from_waker(Waker::noop()));
+        match polled {
+            Poll::Ready(sent) => {
+                note_sent(self.run, &self.process, self.steps, &sent);
+                false
+            }
+            Poll::Pending => {
+                let action = Action::Send(self.steps);
+                self.run.recorder.note(&self.process, Kind::Info, action);
+                true
+            }
+        }
     }
 }
 
