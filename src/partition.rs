@@ -50,7 +50,8 @@ pub struct ProofStore {
 }
 
 impl Partition {
-    /// The record at `offset`; `None` below the log's start and past its end.
+    /// The record at `offset`; `None` below the log's start, past its end, and where
+    /// compaction has removed it, be it after this view was taken.
     /// One that is no text is [`Error::NotText`], and `read_bytes` returns it.
     pub fn read(&self, offset: u64) -> Result<Option<Record>> {
         let mut found = None;

@@ -115,6 +115,11 @@ pub struct TopicConfig {
 }
 
 /// Only the last record of each key is kept. Records without keys are refused.
+///
+/// [`crate::broker::Broker::maintain`] removes the others, but for those in the file
+/// that is appended to. Offsets never change: where a record was removed, readers go
+/// on to the next. Roots and proofs stay as they were, of what was removed, too, as
+/// long as the stored hashes are undamaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Compaction {
     /// For how long after the compaction that met it first a record without a value

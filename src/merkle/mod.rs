@@ -46,10 +46,12 @@ mod encoding;
 mod hash;
 mod proof;
 mod reader;
+mod subtrees;
 mod tree;
 
 pub use encoding::DecodeProofError;
 pub use hash::{Hash, ParseHashError, empty_root, leaf_hash, leaf_hash_of, node_hash};
 pub use proof::{ConsistencyProof, Proof, Siblings, verify_consistency, verify_inclusion};
 pub use reader::{NodeReader, ReadTreeError, consistency_path, inclusion_path, range_at, root_at};
+pub(crate) use subtrees::{SubtreeRoots, subtree_levels};
 pub use tree::{CompactRange, CompactRangeError, MAX_LEAVES, stored_count, stored_index};

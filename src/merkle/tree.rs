@@ -94,17 +94,26 @@ impl CompactRange {
     /// call belongs at [`stored_count`] of the size before it. The caller keeps the size within
     /// [`MAX_LEAVES`].
     pub fn push(&mut self, leaf_hash: Hash, emit: &mut impl FnMut(Hash)) {
-        emit(leaf_hash);
-        let mut node = leaf_hash;
+        self.push_subtree(0, leaf_hash, emit);
+    }
+
+    /// Appends a perfect subtree of 2^`level` leaves by its root, and hands `emit` the root and then
+    /// each node it completes, lowest first.
+    ///
+    /// The first hash belongs at [`stored_index`] of that root, the others follow it. The caller sees
+    /// to it that the size before is a multiple of 2^`level`, and stays within [`MAX_LEAVES`].
+    pub fn push_subtree(&mut self, level: u8, root: Hash, emit: &mut impl FnMut(Hash)) {
+        emit(root);
+        let mut node = root;
         // Each trailing one bit of the size is a subtree as large as the one that just grew: the two
         // merge, as a carry runs through an addition.
-        for _ in 0..self.size.trailing_ones() {
+        for _ in 0..(self.size >> level).trailing_ones() {
             let Some(left) = self.peaks.pop() else { break };
             node = node_hash(&left, &node);
             emit(node);
         }
         self.peaks.push(node);
-        self.size += 1;
+        self.size += 1 << level;
     }
 
     /// The number of leaves.

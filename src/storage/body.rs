@@ -100,6 +100,14 @@ impl<'a> Body<'a> {
         out.extend_from_slice(self.headers.0);
     }
 
+    /// An upper bound of the length of its encoding.
+    pub(crate) fn encoded_len_max(&self) -> usize {
+        const LENGTH_BYTES_MAX: usize = 10;
+        let blobs = [self.key, self.value].into_iter().flatten();
+        let blobs: usize = blobs.map(|blob| LENGTH_BYTES_MAX + blob.len()).sum();
+        BODY_BYTES_MIN + blobs + self.headers.0.len()
+    }
+
     pub(crate) fn decode(bytes: &'a [u8]) -> Decoded<Self> {
         let mut input = Decoder::new(bytes);
         let timestamp_ns = input.i64("a timestamp")?;

@@ -270,7 +270,7 @@ impl Draft {
         let mut starts = Vec::new();
         let mut rest = frames;
         while !rest.is_empty() {
-            let frame = Frame::parse(seed, rest);
+            let frame = Frame::parse(seed, rest).filter(|frame| !frame.is_gap());
             let frame = frame.ok_or_else(|| damaged("the journal holds a damaged frame".into()))?;
             let mut failed = None;
             let mut timestamp_max_ns = i64::MIN;

@@ -8,9 +8,10 @@
 //! payload  kind 1, one record:   body
 //!          kind 2, LZ4 block:    count varint | raw length varint | LZ4 of:
 //!                                  count times: offset delta varint | length varint | body
+//!          kind 3, gap:          what removed records have left behind ([`gap`](super::gap))
 //! ```
 //!
-//! [`body`](super::body) is the record itself. Numbers are little-endian. The CRC-32C covers length, offset, kind and
+//! A gap stands only where compaction put it, never in the journal. [`body`](super::body) is the record itself. Numbers are little-endian. The CRC-32C covers length, offset, kind and
 //! payload and is seeded by [`frame_seed`]: log, topic incarnation, partition.
 //! The offset stands in the frame itself, so a valid frame in the wrong place
 //! betrays itself, and a frame can be found again behind a damaged one. Kind 0
@@ -19,7 +20,8 @@
 use super::body::BODY_BYTES_MIN;
 pub(crate) use super::body::{Body, Headers};
 use super::codec::{Decoded, Decoder, Encode, Malformed, crc32c};
-use crate::merkle::MAX_LEAVES;
+use super::gap::{Gap, gap_payload};
+use crate::merkle::{MAX_LEAVES, SubtreeRoots};
 
 /// Bytes in front of a payload.
 pub(crate) const FRAME_HEADER_BYTES: usize = 17;
@@ -28,6 +30,7 @@ pub(crate) const FRAME_HEADER_BYTES: usize = 17;
 pub(crate) const PAYLOAD_BYTES_MAX: usize = (64 << 20) + 4096;
 const KIND_RECORD: u8 = 1;
 const KIND_LZ4: u8 = 2;
+const KIND_GAP: u8 = 3;
 
 /// An upper bound of how many records can stand in `bytes` of frames: LZ4
 /// expands by at most 255, and a record takes at least 11 bytes inside a block.
@@ -60,7 +63,7 @@ impl FrameHeader {
             offset: input.u64("offset").ok()?,
             kind: input.u8("kind").ok()?,
         };
-        let possible = matches!(header.kind, KIND_RECORD | KIND_LZ4)
+        let possible = matches!(header.kind, KIND_RECORD | KIND_LZ4 | KIND_GAP)
             && (BODY_BYTES_MIN..=PAYLOAD_BYTES_MAX).contains(&header.payload_len)
             && header.offset < MAX_LEAVES;
         possible.then_some(header)
@@ -101,12 +104,30 @@ impl<'a> Frame<'a> {
         FRAME_HEADER_BYTES + self.payload.len()
     }
 
+    /// Appends the frame as it stands in the log.
+    pub(crate) fn append_to(&self, seed: u32, out: &mut Vec<u8>) {
+        encode_frame(seed, self.offset, self.kind, self.payload, out);
+    }
+
+    /// Whether the frame stands for records that were removed.
+    pub(crate) fn is_gap(&self) -> bool {
+        self.kind == KIND_GAP
+    }
+
+    /// The gap, if the frame is one.
+    pub(crate) fn gap(&self) -> Decoded<Option<Gap<'a>>> {
+        self.is_gap().then(|| Gap::decode(self.offset, self.payload)).transpose()
+    }
+
     /// Calls `visit` with the offset and the body of each record, in order,
-    /// until one returns `false`.
+    /// until one returns `false`. A gap has none.
     pub(crate) fn records(
         &self,
         mut visit: impl FnMut(u64, &[u8], Body<'_>) -> bool,
     ) -> Decoded<()> {
+        if self.is_gap() {
+            return Ok(());
+        }
         if self.kind == KIND_RECORD {
             visit(self.offset, self.payload, Body::decode(self.payload)?);
             return Ok(());
@@ -197,6 +218,11 @@ impl Payload {
 /// Appends a frame of one uncompressed record.
 pub(crate) fn encode_record_frame(seed: u32, offset: u64, body: &[u8], out: &mut Vec<u8>) {
     encode_frame(seed, offset, KIND_RECORD, body, out);
+}
+
+/// Appends a frame that stands for removed records.
+pub(crate) fn encode_gap_frame(seed: u32, removed: &SubtreeRoots, out: &mut Vec<u8>) {
+    encode_frame(seed, removed.start(), KIND_GAP, &gap_payload(removed), out);
 }
 
 fn encode_frame(seed: u32, offset: u64, kind: u8, payload: &[u8], out: &mut Vec<u8>) {

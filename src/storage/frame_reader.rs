@@ -17,7 +17,6 @@ pub(crate) const CHUNK_BYTES: usize = 256 << 10;
 
 /// A frame, and where it stands.
 pub(crate) struct PlacedFrame<'a> {
-    pub(crate) offset: u64,
     pub(crate) position: u64,
     pub(crate) frame: Frame<'a>,
 }
@@ -40,18 +39,26 @@ pub(crate) struct FrameReader<'s> {
     pub(crate) expected: u64,
     /// Where the walk ends.
     pub(crate) end: u64,
+    /// No record of interest lies behind it.
+    end_offset: u64,
     chunk_bytes: usize,
     buffer: Vec<u8>,
     buffer_position: u64,
 }
 
 impl<'s> FrameReader<'s> {
-    pub(crate) fn new(segment: &'s Segment, start: IndexPoint, chunk_bytes: usize) -> Self {
+    pub(crate) fn new(
+        segment: &'s Segment,
+        start: IndexPoint,
+        end_offset: u64,
+        chunk_bytes: usize,
+    ) -> Self {
         Self {
             segment,
             position: start.position,
             expected: start.offset,
             end: segment.len(),
+            end_offset,
             chunk_bytes: chunk_bytes.max(FRAME_HEADER_BYTES),
             buffer: Vec::new(),
             buffer_position: start.position,
@@ -59,8 +66,9 @@ impl<'s> FrameReader<'s> {
     }
 
     /// The next frame that is whole, or `None` at the end of the segment. Where
-    /// damage covers offset `from` or a later one below `end_offset`, fails.
-    pub(crate) fn next(&mut self, from: u64, end_offset: u64) -> Result<Option<PlacedFrame<'_>>> {
+    /// damage covers offset `from` or a later one below the end offset, fails.
+    pub(crate) fn next(&mut self, from: u64) -> Result<Option<PlacedFrame<'_>>> {
+        let end_offset = self.end_offset;
         if self.position >= self.end {
             // Readers were promised records up to here.
             let missing = self.expected.max(from);
@@ -87,7 +95,7 @@ impl<'s> FrameReader<'s> {
             return Err(self.segment.corrupt(self.expected, position, "a frame cut short"));
         };
         self.position += frame.frame_len() as u64;
-        Ok(Some(PlacedFrame { offset: frame.offset, position, frame }))
+        Ok(Some(PlacedFrame { position, frame }))
     }
 
     /// The next whole frame, whatever is damaged in between.
@@ -110,12 +118,16 @@ impl<'s> FrameReader<'s> {
             timestamp_max_ns = timestamp_max_ns.max(body.timestamp_ns);
             true
         });
+        let gap = frame.gap();
+        match &gap {
+            Ok(Some(gap)) => next = gap.end,
+            Ok(None) if decoded.is_ok() => {}
+            // Whatever it holds, nobody can read it.
+            _ => timestamp_max_ns = i64::MAX,
+        }
         let offset = frame.offset;
         self.position += frame.frame_len() as u64;
         self.expected = next;
-        if decoded.is_err() {
-            timestamp_max_ns = i64::MAX;
-        }
         Ok(Some(PassedFrame { offset, position, timestamp_max_ns, behind_damage }))
     }
 
@@ -211,8 +223,9 @@ impl<'s> FrameReader<'s> {
     /// is at least `least`, and returns that offset.
     fn frame_at_or_after(&mut self, position: &mut u64, least: u64) -> Result<Option<u64>> {
         let seed = self.segment.name.seed;
-        // An offset is at most as far ahead as records could lie in between.
-        let possible = least..least.saturating_add(records_max(self.end));
+        // An offset is at most as far ahead as records could lie in between; gaps
+        // may put it further ahead, within what the segment covers.
+        let possible = least..least.saturating_add(records_max(self.end)).max(self.end_offset);
         while position.saturating_add(FRAME_HEADER_BYTES as u64) <= self.end {
             self.position = *position;
             self.fill(FRAME_HEADER_BYTES, false)?;

@@ -155,7 +155,8 @@ impl Expected {
 fn frames_end(seed: u32, base_offset: u64, mut frames: &[u8]) -> Option<u64> {
     let mut next = base_offset;
     while !frames.is_empty() {
-        let frame = Frame::parse(seed, frames).filter(|frame| frame.offset == next)?;
+        let frame = Frame::parse(seed, frames);
+        let frame = frame.filter(|frame| frame.offset == next && !frame.is_gap())?;
         let mut dense = true;
         let visited = frame.records(|offset, _, _| {
             dense &= offset == next;

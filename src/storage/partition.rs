@@ -3,6 +3,7 @@
 //! Readers take a [`View`], which never changes; the commit that adds records
 //! puts a new one in its place, after its journal block was synced.
 
+use super::compaction::LastPass;
 use super::entry::PartitionKey;
 use super::files::{FilePool, PooledFile};
 use super::frame::{Body, frame_seed};
@@ -17,7 +18,7 @@ use crate::error::{IoContext, Result};
 use crate::merkle::CompactRange;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, RwLock, lock};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
@@ -58,6 +59,8 @@ pub(crate) struct PartitionLog {
     /// Records below it are gone, or are to go.
     log_start: AtomicU64,
     head: Mutex<Head>,
+    /// Held while the partition is compacted.
+    pub(crate) last_pass: Mutex<LastPass>,
 }
 
 /// Everything that a partition is made of.
@@ -125,6 +128,7 @@ impl PartitionLog {
             view: RwLock::new(Arc::new(View { range: state.range, segments })),
             log_start: AtomicU64::new(state.log_start),
             head: Mutex::new(head),
+            last_pass: Mutex::default(),
         }
     }
 
@@ -134,6 +138,15 @@ impl PartitionLog {
 
     pub(crate) fn pool(&self) -> &Arc<FilePool> {
         &self.pool
+    }
+
+    pub(crate) fn settings(&self) -> TopicSettings {
+        self.settings
+    }
+
+    /// What one segment holds at most, unless a single record is larger.
+    pub(crate) fn segment_bytes(&self) -> u64 {
+        self.settings.segment_bytes.unwrap_or(self.options.segment_bytes)
     }
 
     pub(crate) fn index_interval_bytes(&self) -> u64 {
@@ -165,7 +178,7 @@ impl PartitionLog {
             len: segment.len(),
             timestamp_max_ns: segment.timestamp_max_ns(),
             created_ns: segment.created_ns,
-            delete_horizon_ns: segment.delete_horizon_ns,
+            delete_horizon_ns: segment.delete_horizon_ns(),
             base_range: segment.base_range.clone(),
         };
         PartitionState {
@@ -228,6 +241,71 @@ impl PartitionLog {
         visit: &mut dyn FnMut(u64, Body<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
         let end_offset = end_offset.min(view.next_offset());
+        let mut newer: Option<Arc<View>> = None;
+        let mut from = from;
+        let mut refused = false;
+        loop {
+            let shown = newer.as_deref().unwrap_or(view);
+            let mut next = from;
+            let read = self.read_view(shown, from, end_offset, chunk_bytes, &mut |offset, body| {
+                let flow = visit(offset, body).inspect_err(|_| refused = true)?;
+                next = offset + 1;
+                Ok(flow)
+            });
+            if read.is_ok() || refused || self.is_current(shown) {
+                return read;
+            }
+            // Compaction put other files in the place of those that were read.
+            newer = Some(self.view());
+            from = next;
+        }
+    }
+
+    /// Whether readers still see the view's segments.
+    pub(crate) fn is_current(&self, view: &View) -> bool {
+        let current = self.view();
+        view.segments.iter().all(|segment| {
+            let found =
+                current.segments.binary_search_by_key(&segment.base_offset, |s| s.base_offset);
+            let found = found.ok().and_then(|index| current.segments.get(index));
+            found.is_some_and(|found| Arc::ptr_eq(found, segment))
+        })
+    }
+
+    /// Shows readers `outputs` in the place of those segments from `inputs` whose
+    /// offsets they cover, and returns these; `None` if readers do not see all of
+    /// `inputs` any more, and nothing is changed.
+    pub(crate) fn replace_segments(
+        &self,
+        inputs: &[Arc<Segment>],
+        outputs: &[(Range<usize>, Arc<Segment>)],
+    ) -> Option<Vec<Arc<Segment>>> {
+        let view = self.view();
+        let first = inputs.first()?;
+        let start = view.segments.iter().position(|segment| Arc::ptr_eq(segment, first))?;
+        let shown = view.segments.get(start..start + inputs.len())?;
+        if !shown.iter().zip(inputs).all(|(shown, input)| Arc::ptr_eq(shown, input)) {
+            return None;
+        }
+        let mut segments = view.segments.clone();
+        let mut replaced = Vec::new();
+        // From the back, so that the indexes in front stay right.
+        for (range, output) in outputs.iter().rev() {
+            let range = start + range.start..start + range.end;
+            replaced.extend(segments.splice(range, [Arc::clone(output)]));
+        }
+        self.set_view(View { range: view.range.clone(), segments });
+        Some(replaced)
+    }
+
+    fn read_view(
+        &self,
+        view: &View,
+        from: u64,
+        end_offset: u64,
+        chunk_bytes: usize,
+        visit: &mut dyn FnMut(u64, Body<'_>) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
         let mut from = from.max(self.log_start());
         let first = view.segments.partition_point(|segment| segment.base_offset <= from);
         let first = first.saturating_sub(1);

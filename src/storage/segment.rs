@@ -2,8 +2,9 @@
 
 use super::codec::{Malformed, NUMBER_MAX};
 use super::files::PooledFile;
-use super::frame::Body;
+use super::frame::{Body, Frame};
 use super::frame_reader::{CHUNK_BYTES, FrameReader};
+use super::gap::Gap;
 use super::index::{IndexPoint, PointChooser, SparseIndex};
 use crate::error::{Corruption, Error, Result};
 use crate::merkle::{CompactRange, MAX_LEAVES};
@@ -21,6 +22,19 @@ pub(crate) struct PartitionName {
     pub(crate) seed: u32,
 }
 
+/// What a walk over a segment meets.
+#[derive(Debug)]
+pub(crate) enum Part<'a> {
+    /// A record and its offset.
+    Record(u64, Body<'a>),
+    /// Records that were removed.
+    Gap(Gap<'a>),
+}
+
+/// What came of a frame: the offset behind it, or `None` to end the walk; where it
+/// is malformed, the offset of what is.
+pub(crate) type FrameVisit = std::result::Result<Option<u64>, (u64, Malformed)>;
+
 /// One file of a partition's log.
 #[derive(Debug)]
 pub(crate) struct Segment {
@@ -35,7 +49,7 @@ pub(crate) struct Segment {
     len: AtomicU64,
     timestamp_max_ns: AtomicI64,
     pub(crate) created_ns: i64,
-    pub(crate) delete_horizon_ns: i64,
+    delete_horizon_ns: AtomicI64,
     index: Mutex<SparseIndex>,
     index_interval_bytes: u64,
     /// Whether an index file of the whole segment was written.
@@ -88,7 +102,7 @@ impl Segment {
             len: AtomicU64::new(meta.len),
             timestamp_max_ns: AtomicI64::new(meta.timestamp_max_ns),
             created_ns: meta.created_ns,
-            delete_horizon_ns: meta.delete_horizon_ns,
+            delete_horizon_ns: AtomicI64::new(meta.delete_horizon_ns),
             index: Mutex::new(SparseIndex::new(meta.len)),
             index_interval_bytes,
             indexed: AtomicBool::default(),
@@ -113,6 +127,15 @@ impl Segment {
 
     pub(crate) fn timestamp_max_ns(&self) -> i64 {
         self.timestamp_max_ns.load(Ordering::Relaxed)
+    }
+
+    /// When compaction may drop the segment's tombstones.
+    pub(crate) fn delete_horizon_ns(&self) -> i64 {
+        self.delete_horizon_ns.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_delete_horizon(&self, horizon_ns: i64) {
+        self.delete_horizon_ns.store(horizon_ns, Ordering::Relaxed);
     }
 
     /// Shows readers what was written up to `len`.
@@ -161,36 +184,67 @@ impl Segment {
         chunk_bytes: usize,
         visit: &mut dyn FnMut(u64, Body<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
-        let start = self.locate(from).map_err(|error| self.missing_file(error, from))?;
-        let mut frames = FrameReader::new(self, start, chunk_bytes.min(CHUNK_BYTES));
-        // The first damage at or after `from` must be told; before it, it does not concern.
-        while frames.expected < end_offset {
-            let wanted = frames.expected.max(from);
-            let next = frames.next(from, end_offset);
-            let next = next.map_err(|error| self.missing_file(error, wanted))?;
-            let Some(frame) = next else { break };
+        self.walk(from, end_offset, chunk_bytes, &mut |part| match part {
+            Part::Record(offset, body) => visit(offset, body),
+            Part::Gap(_) => Ok(ControlFlow::Continue(())),
+        })
+    }
+
+    /// As [`Segment::read`], and with the gaps in between, whole.
+    pub(crate) fn walk(
+        &self,
+        from: u64,
+        end_offset: u64,
+        chunk_bytes: usize,
+        visit: &mut dyn FnMut(Part<'_>) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        let mut outcome = Ok(ControlFlow::Continue(()));
+        self.walk_frames(from, end_offset, chunk_bytes, &mut |frame| {
             let mut next = frame.offset;
-            let mut outcome = Ok(ControlFlow::Continue(()));
-            let position = frame.position;
-            let decoded = frame.frame.records(|offset, _, body| {
+            let decoded = frame.records(|offset, _, body| {
                 next = offset + 1;
                 if offset < from || offset >= end_offset {
                     return offset < end_offset;
                 }
-                outcome = visit(offset, body);
+                outcome = visit(Part::Record(offset, body));
                 matches!(outcome, Ok(ControlFlow::Continue(())))
             });
-            decoded.map_err(|malformed| self.malformed(next, position, malformed))?;
-            if outcome?.is_break() {
-                return Ok(());
+            decoded.map_err(|malformed| (next, malformed))?;
+            if let Some(gap) = frame.gap().map_err(|malformed| (next, malformed))? {
+                next = gap.end;
+                outcome = visit(Part::Gap(gap));
             }
-            frames.expected = next;
-        }
-        Ok(())
+            let goes_on = matches!(outcome, Ok(ControlFlow::Continue(())));
+            Ok(goes_on.then_some(next))
+        })?;
+        outcome.map(drop)
     }
 
-    fn malformed(&self, offset: u64, position: u64, malformed: Malformed) -> Error {
-        self.corrupt(offset, position, malformed.reason())
+    /// Calls `visit` with each frame from one at or before offset `from` on, up to
+    /// `end_offset`.
+    pub(crate) fn walk_frames(
+        &self,
+        from: u64,
+        end_offset: u64,
+        chunk_bytes: usize,
+        visit: &mut dyn FnMut(&Frame<'_>) -> FrameVisit,
+    ) -> Result<()> {
+        let start = self.locate(from).map_err(|error| self.missing_file(error, from))?;
+        let mut frames = FrameReader::new(self, start, end_offset, chunk_bytes.min(CHUNK_BYTES));
+        // The first damage at or after `from` must be told; before it, it does not concern.
+        while frames.expected < end_offset {
+            let wanted = frames.expected.max(from);
+            let next = frames.next(from).map_err(|error| self.missing_file(error, wanted))?;
+            let Some(placed) = next else { break };
+            match visit(&placed.frame) {
+                Ok(Some(next)) => frames.expected = next,
+                Ok(None) => break,
+                Err((offset, malformed)) => {
+                    return Err(self.corrupt(offset, placed.position, malformed.reason()));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// A segment whose file is gone is damage, not a refusal of the disk. It is

@@ -60,7 +60,7 @@ impl Segment {
             let last = points.last().map(|point| point.position);
             let mut chooser = PointChooser::new(self.index_interval_bytes(), last);
             let mut timestamp_before_ns = start.timestamp_before_ns;
-            let mut frames = FrameReader::new(self, start, CHUNK_BYTES);
+            let mut frames = FrameReader::new(self, start, start.offset, CHUNK_BYTES);
             frames.end = opened_len;
             while let Some(passed) = frames.pass()? {
                 if passed.behind_damage {

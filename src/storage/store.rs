@@ -199,10 +199,16 @@ impl Store {
         if self.serving.load(Ordering::Acquire) { self.close_cleanly(writer) } else { Ok(()) }
     }
 
-    /// Completes a checkpoint of everything that is committed.
+    /// Compacts, and completes a checkpoint of everything that is committed.
     pub(crate) fn maintain(&self) -> Result<()> {
         self.check_open()?;
         self.flush();
+        let compacted = self.compact();
+        let checkpointed = self.checkpoint();
+        compacted.and(checkpointed)
+    }
+
+    fn checkpoint(&self) -> Result<()> {
         let mut writer = lock(&self.writer);
         // Closing may have come first: then the directory is somebody else's.
         self.check_open()?;
