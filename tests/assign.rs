@@ -88,6 +88,8 @@ fn an_assigned_consumer_commits_nothing_that_a_live_member_owns() {
     for refused in [alone.commit_sync(), alone.commit_sync_offsets(&[(("t", 0), 1)])] {
         assert!(matches!(refused, Err(Error::NotAssigned { partition: 0, .. })), "{refused:?}");
     }
+    let unknown = alone.commit_sync_offsets(&[(("t", 2), 0)]);
+    assert!(matches!(unknown, Err(Error::UnknownPartition { .. })), "{unknown:?}");
     assert_eq!(alone.committed("t", 0).unwrap(), None);
     member.close().unwrap();
     alone.commit_sync().unwrap();

@@ -365,7 +365,7 @@ fn given_offsets_are_committed_all_or_none_and_positions_stay() {
     let stranger = subscribed(&broker, "g", "t").commit_sync_offsets(&[(("t", 0), 2)]);
     assert!(matches!(stranger, Err(Error::NotAssigned { .. })), "{stranger:?}");
     let unknown = consumer.commit_sync_offsets(&[(("t", 0), 2), (("u", 0), 0)]).unwrap_err();
-    assert!(matches!(unknown, Error::UnknownPartition { .. }), "{unknown}");
+    assert!(matches!(unknown, Error::NotAssigned { .. }), "{unknown}");
     assert_eq!(consumer.committed("t", 0).unwrap(), Some(1), "none of it");
     consumer.commit_sync_offsets(&[]).unwrap();
     drop(consumer);

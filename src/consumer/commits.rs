@@ -45,8 +45,8 @@ impl Consumer {
 
     /// Commits these offsets, which are the next ones to be read, all or none, with
     /// one sync. A member of a group commits for partitions that it owns
-    /// ([`Error::NotAssigned`]); any other consumer for those that no live member
-    /// owns. An offset past the partition's end is [`Error::OffsetOutOfRange`].
+    /// ([`Error::NotAssigned`]); any other consumer for those that exist
+    /// ([`Error::UnknownPartition`]) and that no live member owns. An offset past the partition's end is [`Error::OffsetOutOfRange`].
     /// Positions stay where they are. (Kafka: `commitSync(offsets)`.)
     pub fn commit_sync_offsets(&mut self, offsets: &[((&str, u32), u64)]) -> Result<()> {
         self.check_open()?;
@@ -131,7 +131,10 @@ impl Consumer {
         partition: u32,
         offset: u64,
     ) -> Result<Commit> {
-        let log = self.log_of(topic, partition)?;
+        let log = match self.reads {
+            Reads::Topics(_) => Arc::clone(&self.positions.of(topic, partition)?.log),
+            Reads::Nothing | Reads::Assigned { .. } => self.log_of(topic, partition)?,
+        };
         let topic = || topic.to_owned();
         if !self.may_commit(members, log.key) {
             return Err(Error::NotAssigned { topic: topic(), partition });

@@ -83,6 +83,11 @@ impl Position {
             batch.bytes = bytes;
             *position = offset + 1;
             Ok(ControlFlow::Continue(()))
-        })
+        })?;
+        // Compaction may have left nothing behind the last record.
+        if !batch.is_full {
+            *position = view.next_offset();
+        }
+        Ok(())
     }
 }
