@@ -1,8 +1,8 @@
 //! Reading what lies behind the positions.
 
-use super::Consumer;
 use super::positions::Position;
-use crate::error::Result;
+use super::{Consumer, Reads};
+use crate::error::{Error, Result};
 use crate::storage::entry::PartitionKey;
 use crate::storage::frame::Body;
 use crate::storage::partition::{PartitionLog, View};
@@ -41,6 +41,7 @@ impl Consumer {
             bytes_max: self.limits.poll_bytes_max,
             is_full: false,
         };
+        let subscribed = matches!(self.reads, Reads::Topics(_));
         let mut failed = None;
         for (key, view) in views {
             let Some(position) = self.positions.get_mut(key) else { continue };
@@ -49,7 +50,9 @@ impl Consumer {
                 continue;
             }
             let read = position.read_into(&view, &mut batch, make);
-            failed = failed.or(read.err());
+            // A topic that is deleted just now leaves a subscription with the next poll.
+            let error = read.err().filter(|error| !(subscribed && is_deletion(error)));
+            failed = failed.or(error);
             if batch.is_full {
                 self.ended_in = Some(key);
                 break;
@@ -90,4 +93,8 @@ impl Position {
         }
         Ok(())
     }
+}
+
+fn is_deletion(error: &Error) -> bool {
+    matches!(error, Error::TopicDeleted { .. })
 }
