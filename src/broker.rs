@@ -1,7 +1,7 @@
 //! The broker: a log directory, opened.
 
 use crate::compression::Compression;
-use crate::consumer::{Consumer, ConsumerConfig};
+use crate::consumer::{Consumer, ConsumerConfig, ConsumerOptions};
 use crate::env::os::{OsClock, OsEntropy, OsFileSystem};
 use crate::env::{Clock, Entropy, FileSystem, NoProbe, Probe};
 use crate::error::{Error, Result};
@@ -39,8 +39,8 @@ pub struct BrokerConfig {
     /// The largest record, in bytes of key, value and headers together.
     /// Default 16 MiB. (Kafka: `max.message.bytes`.)
     pub max_record_bytes: u64,
-    /// How many bytes of keys and values one poll returns at most, unless its
-    /// first record alone is larger. Default 64 MiB. (Kafka: `fetch.max.bytes`.)
+    /// How many bytes of keys, values and headers one poll returns at most, unless
+    /// its first record alone is larger. Default 64 MiB. (Kafka: `fetch.max.bytes`.)
     pub max_poll_bytes: u64,
     /// A member of a group that does not poll for so long loses its partitions.
     /// Default five minutes. (Kafka: `max.poll.interval.ms`.)
@@ -173,7 +173,16 @@ impl Broker {
 
     /// A consumer. It joins its group when it subscribes.
     pub fn consumer(broker: &BrokerRef, config: ConsumerConfig) -> Consumer {
-        Consumer::new(Arc::clone(broker), config)
+        Self::consumer_with(broker, config, ConsumerOptions::default())
+    }
+
+    /// A consumer with options beyond its configuration.
+    pub fn consumer_with(
+        broker: &BrokerRef,
+        config: ConsumerConfig,
+        options: ConsumerOptions,
+    ) -> Consumer {
+        Consumer::new(Arc::clone(broker), config, options)
     }
 
     /// The topic of this name, if it exists.

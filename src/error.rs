@@ -282,8 +282,15 @@ pub enum Error {
         /// The group.
         group: String,
     },
-    /// The consumer has not subscribed to anything.
-    #[error("the consumer is not subscribed to any topic")]
+    /// A rebalance listener called what changes its consumer's assignment, while it
+    /// was told of a change. (Kafka: `IllegalStateException`.)
+    #[error("a rebalance listener cannot call `{call}` of its consumer")]
+    InListener {
+        /// The method.
+        call: &'static str,
+    },
+    /// The consumer has neither subscribed to topics nor been assigned partitions.
+    #[error("the consumer is not subscribed to any topic, nor assigned any partition")]
     NotSubscribed,
     /// A group id is longer than 249 bytes.
     #[error("a group id of {size_bytes} bytes exceeds the limit of {limit_bytes}")]

@@ -214,7 +214,9 @@ fn a_future_that_is_dropped_is_sent_all_the_same_and_leaves_nobody_asleep() {
     let waker = Arc::new(Count::default());
     let mut left = stopped.while_another_leads(|| {
         let mut futures: Vec<_> = (0..4).map(|n| stopped.enqueue(&format!("v{n}"))).collect();
-        futures.iter_mut().for_each(|future| assert!(poll(future, &waker).is_pending()));
+        for future in &mut futures {
+            assert!(poll(future, &waker).is_pending());
+        }
         let left = futures.pop().unwrap();
         drop(futures);
         stopped.go_on.send(Fate::Succeeds).unwrap();
@@ -305,8 +307,8 @@ fn threads_that_await_and_threads_that_wait_all_get_their_answers() {
                     } else {
                         drop(other);
                     }
-                    let sent = if thread % 2 == 0 { block_on(one) } else { one.wait() };
-                    offsets.lock().unwrap().push(sent.unwrap()[0].offset);
+                    let records = if thread % 2 == 0 { block_on(one) } else { one.wait() };
+                    offsets.lock().unwrap().push(records.unwrap()[0].offset);
                 }
             });
         }
@@ -316,7 +318,7 @@ fn threads_that_await_and_threads_that_wait_all_get_their_answers() {
     offsets.sort_unstable();
     offsets.dedup();
     assert_eq!(offsets.len(), 6 * SENDS);
-    assert_eq!(partition(&broker, "t", 0).next_offset() as usize, 2 * 6 * SENDS);
+    assert_eq!(partition(&broker, "t", 0).next_offset(), 2 * 6 * SENDS as u64);
 }
 
 #[test]

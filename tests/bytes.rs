@@ -11,9 +11,12 @@ use merkql::record::{
     BytesProducerRecord, BytesRecord, Header, ProducerRecord, Record, RecordMetadata,
 };
 use merkql::topic::{Compaction, RetentionConfig, TopicConfig};
+use merkql_sim::clock::SimClock;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use std::sync::Arc;
+use std::time::Duration;
 use support::*;
 
 fn at(nanoseconds: i64) -> DateTime<Utc> {
@@ -161,20 +164,17 @@ fn what_is_no_text_is_an_error_as_text_and_can_be_read_in_bytes() {
     assert_eq!(partition(&broker, "t", 0).read_bytes(3).unwrap(), None);
 }
 
-#[test]
-fn a_record_that_breaks_a_rule_changes_nothing() {
-    let dir = scratch();
-    let config = BrokerConfig { max_record_bytes: 10, ..BrokerConfig::new(dir.path()) };
-    let broker = Broker::open(config).unwrap();
-    broker.create_topic("t", 2).unwrap();
-    let compacted =
-        TopicConfig { compaction: Some(Compaction::default()), ..TopicConfig::default() };
-    broker.create_topic_with("compacted", &compacted).unwrap();
-    Broker::producer(&broker).send(&keyless("t", "v")).unwrap();
-    let record = || BytesProducerRecord::new("t", b"key", b"val");
+type IsExpected = fn(&Error) -> bool;
+
+fn acceptable() -> BytesProducerRecord {
+    BytesProducerRecord::new("t", b"key", b"val")
+}
+
+/// Records that break a rule, and whether an error says so.
+fn unacceptable() -> [(BytesProducerRecord, IsExpected); 8] {
+    let record = acceptable;
     let header = |value: &str| Header::new("na", value);
-    type Expected = fn(&Error) -> bool;
-    let cases: [(BytesProducerRecord, Expected); 8] = [
+    [
         (
             record().with_partition(2),
             |e| matches!(e, Error::UnknownPartition { topic, partition: 2 } if topic == "t"),
@@ -200,11 +200,23 @@ fn a_record_that_breaks_a_rule_changes_nothing() {
         (BytesProducerRecord::new("a/b", b"k", b"v"), |e| {
             matches!(e, Error::InvalidTopicName { .. })
         }),
-    ];
+    ]
+}
+
+#[test]
+fn a_record_that_breaks_a_rule_changes_nothing() {
+    let dir = scratch();
+    let config = BrokerConfig { max_record_bytes: 10, ..BrokerConfig::new(dir.path()) };
+    let broker = Broker::open(config).unwrap();
+    broker.create_topic("t", 2).unwrap();
+    let compacted =
+        TopicConfig { compaction: Some(Compaction::default()), ..TopicConfig::default() };
+    broker.create_topic_with("compacted", &compacted).unwrap();
+    Broker::producer(&broker).send(&keyless("t", "v")).unwrap();
     let producer = Broker::producer(&broker);
     let idempotent = Broker::idempotent_producer(&broker, 1);
-    for (bad, expected) in cases {
-        let batch = [BytesProducerRecord::new("created", b"k", b"v"), record(), bad.clone()];
+    for (bad, expected) in unacceptable() {
+        let batch = [BytesProducerRecord::new("created", b"k", b"v"), acceptable(), bad.clone()];
         changes_nothing(dir.path(), || {
             for refused in [
                 producer.send_bytes(&bad).unwrap_err(),
@@ -223,7 +235,7 @@ fn a_record_that_breaks_a_rule_changes_nothing() {
     }
     assert_eq!(broker.topics(), ["compacted", "t"]);
     // At the limit, and with a key, all is well.
-    producer.send_bytes(&record().with_header(header("12"))).unwrap();
+    producer.send_bytes(&acceptable().with_header(Header::new("na", "12"))).unwrap();
     producer.send_bytes(&BytesProducerRecord::tombstone("compacted", b"k")).unwrap();
     producer.send(&keyed("compacted", "k", "v")).unwrap();
 }
@@ -272,7 +284,9 @@ fn a_repetition_in_bytes_returns_what_was_stored_the_first_time() {
 #[test]
 fn a_repetition_of_what_retention_has_removed_keeps_timestamps_of_the_senders_choice() {
     let dir = scratch();
+    let clock = Arc::new(SimClock::new());
     let config = BrokerConfig {
+        clock: clock.clone(),
         default_retention: RetentionConfig { max_records: Some(1) },
         ..BrokerConfig::new(dir.path())
     };
@@ -285,7 +299,7 @@ fn a_repetition_of_what_retention_has_removed_keeps_timestamps_of_the_senders_ch
     let first = producer.send_bytes_batch(0, &batch).unwrap();
     producer.send_bytes_batch(1, &[BytesProducerRecord::new("t", b"k", b"w")]).unwrap();
     assert_eq!(partition(&broker, "t", 0).min_valid_offset(), 2);
-    std::thread::sleep(std::time::Duration::from_millis(3));
+    clock.advance(Duration::from_secs(1));
     assert_eq!(producer.send_bytes_batch(0, &batch).unwrap(), first);
 }
 
@@ -306,7 +320,9 @@ fn metadata_of_a_transaction_says_where_its_records_are() {
     let broker = open(dir.path());
     broker.create_topic("t", 3).unwrap();
     let mut transaction = broker.transaction();
-    motley().iter().for_each(|record| transaction.send_bytes(record).unwrap());
+    for record in motley() {
+        transaction.send_bytes(&record).unwrap();
+    }
     transaction.send(&ProducerRecord::new("u", None, "text")).unwrap();
     let places = transaction.commit().unwrap();
     assert_eq!(places.len(), motley().len() + 1);

@@ -8,6 +8,7 @@
 #![allow(clippy::disallowed_methods, reason = "a benchmark is not part of the log")]
 #![allow(clippy::cast_precision_loss, reason = "figures are read by people")]
 
+mod consume;
 mod fixture;
 mod floor;
 mod reads;
@@ -32,6 +33,7 @@ fn main() {
     let mut report = Report::default();
     writes::bench(&mut criterion, &mut report);
     reads::bench(&mut criterion, &mut report);
+    consume::bench(&mut criterion, &mut report);
     criterion.final_summary();
     report.print();
 }

@@ -139,7 +139,7 @@ impl Broker {
     /// The partitions of each live member.
     fn members_of(&self, group: &mut Group) -> Vec<Vec<PartitionKey>> {
         let now = self.config.clock.monotonic();
-        let members = group.members_and_partitions(now, self.config.max_poll_interval);
+        let members = group.members_and_partitions(now);
         members.into_values().collect()
     }
 

@@ -1,101 +1,100 @@
-//! What a consumer has to commit, for its own commits and for transactions.
-//!
-//! The caller holds the group's lock from here on until the offsets are durable, so
-//! that nobody takes a partition over in between and begins at the offset before.
+//! What a group has committed, and what is there to be read.
 
 use super::Consumer;
-use crate::broker::BrokerRef;
 use crate::error::{Error, Result};
-use crate::group::Group;
-use crate::storage::entry::Commit;
-use crate::storage::partition::PartitionLog;
-use crate::sync::Mutex;
+use crate::storage::entry::PartitionKey;
+use crate::storage::partition::{PartitionLog, View};
+use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Offsets by topic and partition, as a caller gives them.
-pub(crate) type GivenOffsets = Vec<((String, u32), u64)>;
-
-/// What is to be committed for the positions.
-#[derive(Debug)]
-pub(super) struct ToCommit {
-    pub(super) commits: Vec<Commit>,
-    /// A partition that was taken away while something was to be committed for it.
-    pub(super) lost: Option<Error>,
+/// A record's place and time. (Kafka: `OffsetAndTimestamp`.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OffsetAndTimestamp {
+    /// Its offset.
+    pub offset: u64,
+    /// Its timestamp.
+    pub timestamp: DateTime<Utc>,
 }
 
 impl Consumer {
-    pub(crate) fn group(&self) -> Arc<Mutex<Group>> {
-        Arc::clone(&self.group)
-    }
-
-    pub(crate) fn group_id(&self) -> &str {
-        &self.config.group_id
-    }
-
-    /// Checks that the consumer is open, and reads this broker's log.
-    pub(crate) fn check_belongs_to(&self, broker: &BrokerRef) -> Result<()> {
+    /// The offset that the group has committed for a partition, whoever owns it:
+    /// the next one to read. `None` if it has committed none.
+    pub fn committed(&self, topic: &str, partition: u32) -> Result<Option<u64>> {
         self.check_open()?;
-        if Arc::ptr_eq(&self.broker, broker) {
-            return Ok(());
-        }
-        let reason = "the consumer belongs to another broker".to_owned();
-        Err(Error::InvalidOption { option: "send_offsets", reason })
+        let log = self.log_of(topic, partition)?;
+        Ok(self.committed_of(log.key))
     }
 
-    /// The positions that are not committed yet.
-    pub(super) fn positions_to_commit(&self, members: &Group) -> ToCommit {
-        let mut lost = self.given_up.values().next();
-        let mut commits = Vec::new();
-        for (key, assigned) in &self.assigned {
-            if assigned.committed == Some(assigned.position) {
-                continue;
-            }
-            if members.owns(self.member, *key) {
-                commits.push(Commit { key: *key, offset: assigned.position });
-            } else if assigned.has_moved() {
-                lost = Some(&assigned.log);
-            }
-        }
-        ToCommit { commits, lost: lost.map(|log| not_assigned(log)) }
+    pub(super) fn committed_of(&self, key: PartitionKey) -> Option<u64> {
+        let tables = self.broker.store.tables();
+        tables.groups.get(&self.config.group_id)?.get(&key).copied()
     }
 
-    /// The positions that are not committed yet, if all are this consumer's still
-    /// ([`Error::NotAssigned`]).
-    pub(crate) fn all_positions(&mut self, members: &Group) -> Result<Vec<Commit>> {
-        let ToCommit { commits, lost } = self.positions_to_commit(members);
-        // What was taken away is told once.
-        self.given_up.clear();
-        lost.map_or(Ok(commits), Err)
-    }
-
-    /// These offsets, if all partitions are this consumer's ([`Error::NotAssigned`]).
-    pub(crate) fn commits_of(
+    /// The first offsets that can be read, of any partitions.
+    pub fn beginning_offsets(
         &self,
-        members: &Group,
-        offsets: &GivenOffsets,
-    ) -> Result<Vec<Commit>> {
-        let commit = |((topic, partition), offset): &((String, u32), u64)| {
-            let mut assigned = self.assigned.iter();
-            let found = assigned.find(|(key, assigned)| {
-                assigned.is_of(topic, *partition) && members.owns(self.member, **key)
-            });
-            let commit = found.map(|(key, _)| Commit { key: *key, offset: *offset });
-            commit.ok_or(Error::NotAssigned { topic: topic.clone(), partition: *partition })
-        };
-        offsets.iter().map(commit).collect()
+        partitions: &[(&str, u32)],
+    ) -> Result<BTreeMap<(String, u32), u64>> {
+        self.look_up(partitions, PartitionLog::log_start)
     }
 
-    /// These are durable now.
-    pub(crate) fn note_committed(&mut self, commits: &[Commit]) {
-        for Commit { key, offset } in commits {
-            if let Some(assigned) = self.assigned.get_mut(key) {
-                assigned.committed = Some(*offset);
-                assigned.settled = *offset;
-            }
+    /// The offsets that the next records get, of any partitions.
+    pub fn end_offsets(&self, partitions: &[(&str, u32)]) -> Result<BTreeMap<(String, u32), u64>> {
+        self.look_up(partitions, |log| log.view().next_offset())
+    }
+
+    fn look_up(
+        &self,
+        partitions: &[(&str, u32)],
+        find: impl Fn(&PartitionLog) -> u64,
+    ) -> Result<BTreeMap<(String, u32), u64>> {
+        self.check_open()?;
+        let offset = |(topic, partition): &(&str, u32)| {
+            let log = self.log_of(topic, *partition)?;
+            Ok((((*topic).to_owned(), *partition), find(&log)))
+        };
+        partitions.iter().map(offset).collect()
+    }
+
+    /// The first record of each partition whose timestamp is the given one or later;
+    /// `None` where there is none.
+    pub fn offsets_for_times(
+        &self,
+        times: &[((&str, u32), DateTime<Utc>)],
+    ) -> Result<BTreeMap<(String, u32), Option<OffsetAndTimestamp>>> {
+        self.check_open()?;
+        let mut found = BTreeMap::new();
+        for ((topic, partition), time) in times {
+            let log = self.log_of(topic, *partition)?;
+            let first = first_at_or_after(&log, &log.view(), *time)?;
+            let first = first.map(|(offset, timestamp_ns)| OffsetAndTimestamp {
+                offset,
+                timestamp: DateTime::from_timestamp_nanos(timestamp_ns),
+            });
+            found.insert(((*topic).to_owned(), *partition), first);
         }
+        Ok(found)
+    }
+
+    pub(super) fn log_of(&self, topic: &str, partition: u32) -> Result<Arc<PartitionLog>> {
+        let tables = self.broker.store.tables();
+        let log = tables.topics.get(topic).and_then(|topic| {
+            let index = usize::try_from(partition).ok()?;
+            topic.partitions.get(index)
+        });
+        let unknown = || Error::UnknownPartition { topic: topic.to_owned(), partition };
+        log.cloned().ok_or_else(unknown)
     }
 }
 
-fn not_assigned(log: &PartitionLog) -> Error {
-    Error::NotAssigned { topic: log.name.topic.to_string(), partition: log.name.partition }
+/// The first record with this timestamp or a later one: its offset, and its time.
+pub(super) fn first_at_or_after(
+    log: &PartitionLog,
+    view: &View,
+    time: DateTime<Utc>,
+) -> Result<Option<(u64, i64)>> {
+    // What lies outside the years that can be stored is before or after everything.
+    let outside = if time.timestamp() < 0 { i64::MIN } else { i64::MAX };
+    log.offset_for_time(view, time.timestamp_nanos_opt().unwrap_or(outside))
 }

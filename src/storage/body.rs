@@ -37,6 +37,11 @@ impl<'a> Headers<'a> {
         self.0.is_empty()
     }
 
+    /// How many bytes their encoding takes.
+    pub(crate) fn len(self) -> usize {
+        self.0.len()
+    }
+
     /// Encodes headers into the cleared `buffer`, in order; duplicates of a name
     /// are kept.
     pub(crate) fn encode<'h>(

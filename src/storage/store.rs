@@ -142,7 +142,6 @@ impl Store {
 
     /// Counts changes of the set of topics and partitions. Who sees a number here
     /// sees in the tables at least what it stands for.
-    #[expect(dead_code, reason = "consumers are to look at it before each poll")]
     pub(crate) fn topics_version(&self) -> u64 {
         self.topics_version.load(Ordering::Acquire)
     }

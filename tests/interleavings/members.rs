@@ -70,9 +70,21 @@ impl<'r> Member<'r> {
 
     /// Polls; nothing if that failed, and then the consumer is of no use any more.
     pub(crate) fn poll(&mut self, timeout: Duration) -> Option<Vec<Record>> {
+        self.polling(|consumer| consumer.poll(timeout))
+    }
+
+    /// As [`Member::poll`], for ever, and by a future.
+    pub(crate) fn await_poll(&mut self) -> Option<Vec<Record>> {
+        self.polling(|consumer| shuttle::future::block_on(consumer.poll_async()))
+    }
+
+    fn polling(
+        &mut self,
+        poll: impl FnOnce(&mut Consumer) -> merkql::Result<Vec<Record>>,
+    ) -> Option<Vec<Record>> {
         let recorder = &self.run.recorder;
         recorder.note(&self.process, Kind::Invoke, Action::Poll(vec![MicroOp::poll()]));
-        let polled = self.consumer.poll(timeout);
+        let polled = poll(&mut self.consumer);
         self.note_rebalance();
         let kind = self.run.kind(&polled);
         let records = polled.unwrap_or_default();

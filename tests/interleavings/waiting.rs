@@ -7,6 +7,7 @@ use super::run::Run;
 use super::senders::Sender;
 use super::world::World;
 use merkql::broker::Broker;
+use merkql::record::Record;
 use shuttle::thread;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +17,10 @@ const TOPICS: [&str; 2] = ["a", "b"];
 /// How many records are sent.
 const RECORDS: usize = 4;
 
-fn waiting(tally: &Arc<Tally>) {
+/// How a member waits for ever.
+type Wait = for<'m, 'r> fn(&'m mut Member<'r>) -> Option<Vec<Record>>;
+
+fn waiting(tally: &Arc<Tally>, waits: Wait) {
     let run = Run::new(World::patient(), tally);
     let broker = run.open();
     for topic in TOPICS {
@@ -28,7 +32,7 @@ fn waiting(tally: &Arc<Tally>) {
     let wait = |rounds: usize| {
         let mut member = Member::join(&run, &broker, "g", &TOPICS);
         for _ in 0..rounds {
-            let Some(records) = member.poll(Duration::MAX) else { break };
+            let Some(records) = waits(&mut member) else { break };
             assert!(!records.is_empty(), "a wait for ever ended with nothing");
             member.commit();
             let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -55,5 +59,12 @@ fn waiting(tally: &Arc<Tally>) {
 
 #[test]
 fn nobody_who_waits_in_a_poll_is_forgotten() {
-    explore(&["the last record was polled", "refused as closed"], waiting);
+    let expected = ["the last record was polled", "refused as closed"];
+    explore(&expected, |tally| waiting(tally, |member| member.poll(Duration::MAX)));
+}
+
+#[test]
+fn nobody_who_awaits_a_poll_is_forgotten() {
+    let expected = ["the last record was polled", "refused as closed"];
+    explore(&expected, |tally| waiting(tally, Member::await_poll));
 }

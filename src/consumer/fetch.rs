@@ -1,0 +1,100 @@
+//! Reading what lies behind the positions.
+
+use super::positions::Position;
+use super::{Consumer, Reads};
+use crate::error::{Error, Result};
+use crate::storage::entry::PartitionKey;
+use crate::storage::frame::Body;
+use crate::storage::partition::{PartitionLog, View};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// What one poll returns, within its bounds.
+struct Batch<T> {
+    records: Vec<T>,
+    bytes: u64,
+    records_max: usize,
+    bytes_max: u64,
+    /// Whether a record was left for the next poll.
+    is_full: bool,
+}
+
+impl Consumer {
+    /// Reads what is behind the positions, all partitions as of one moment.
+    pub(super) fn fetch<T>(
+        &mut self,
+        make: impl Fn(&PartitionLog, u64, Body<'_>) -> Result<T> + Copy,
+    ) -> Result<Vec<T>> {
+        let mut views: Vec<(PartitionKey, Arc<View>)> = {
+            let _tables = self.broker.store.tables();
+            let read = self.positions.iter().filter(|position| !position.is_paused);
+            read.map(|position| (position.log.key, position.log.view())).collect()
+        };
+        let ended_in = self.ended_in.take();
+        let served = views.partition_point(|(key, _)| Some(*key) <= ended_in);
+        views.rotate_left(served);
+        let reset = self.config.offset_reset;
+        let mut batch = Batch {
+            records: Vec::new(),
+            bytes: 0,
+            records_max: self.limits.poll_records_max,
+            bytes_max: self.limits.poll_bytes_max,
+            is_full: false,
+        };
+        let subscribed = matches!(self.reads, Reads::Topics(_));
+        let mut failed = None;
+        for (key, view) in views {
+            let Some(position) = self.positions.get_mut(key) else { continue };
+            position.respect_log_start(reset, &view);
+            if position.offset >= view.next_offset() {
+                continue;
+            }
+            let read = position.read_into(&view, &mut batch, make);
+            // A topic that is deleted just now leaves a subscription with the next poll.
+            let error = read.err().filter(|error| !(subscribed && is_deletion(error)));
+            failed = failed.or(error);
+            if batch.is_full {
+                self.ended_in = Some(key);
+                break;
+            }
+        }
+        match failed {
+            // What is good comes first; the failure is met again by the next poll.
+            Some(error) if batch.records.is_empty() => Err(error),
+            _ => Ok(batch.records),
+        }
+    }
+}
+
+impl Position {
+    fn read_into<T>(
+        &mut self,
+        view: &View,
+        batch: &mut Batch<T>,
+        make: impl Fn(&PartitionLog, u64, Body<'_>) -> Result<T>,
+    ) -> Result<()> {
+        let (log, position) = (&self.log, &mut self.offset);
+        log.read(view, *position, u64::MAX, usize::MAX, &mut |offset, body| {
+            let key_and_value = body.key.map_or(0, <[u8]>::len) + body.value.map_or(0, <[u8]>::len);
+            let bytes = batch.bytes + (key_and_value + body.headers.len()) as u64;
+            let over = batch.bytes > 0 && bytes > batch.bytes_max;
+            if over || batch.records.len() >= batch.records_max {
+                batch.is_full = true;
+                return Ok(ControlFlow::Break(()));
+            }
+            batch.records.push(make(log, offset, body)?);
+            batch.bytes = bytes;
+            *position = offset + 1;
+            Ok(ControlFlow::Continue(()))
+        })?;
+        // Compaction may have left nothing behind the last record.
+        if !batch.is_full {
+            *position = view.next_offset();
+        }
+        Ok(())
+    }
+}
+
+fn is_deletion(error: &Error) -> bool {
+    matches!(error, Error::TopicDeleted { .. })
+}
