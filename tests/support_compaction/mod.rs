@@ -116,7 +116,9 @@ pub(crate) fn send(broker: &BrokerRef, pairs: &[Pair]) {
 
 /// Sends each pair by itself.
 pub(crate) fn send_each(broker: &BrokerRef, pairs: &[Pair]) {
-    pairs.iter().for_each(|pair| send(broker, std::slice::from_ref(pair)));
+    for pair in pairs {
+        send(broker, std::slice::from_ref(pair));
+    }
 }
 
 pub(crate) fn partition(broker: &BrokerRef) -> Partition {
