@@ -208,7 +208,9 @@ pub const MARKS: &[&str] = &[
     "recovery.folder_replaced",
     "recovery.hashes_rebuilt",
     "recovery.segment_is_short",
+    "recovery.topic_deleted",
     "recovery.torn_block_dropped",
+    "removal.folder_kept",
 ];
 
 /// The probe of production: notes nothing, plants nothing.

@@ -10,6 +10,7 @@ use super::journal::Journal;
 use super::latch::Latch;
 use super::options::StorageOptions;
 use super::partition::{PartitionContext, PartitionLog};
+use super::removal::Removable;
 use super::slots::Slots;
 use super::tables::Tables;
 use super::write::BlockDraft;
@@ -17,7 +18,7 @@ use crate::env::{Clock, Entropy, FileSystem, Lock, Probe, Signal};
 use crate::error::{Error, Result};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard, lock};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -69,8 +70,8 @@ pub(crate) struct Writer {
     pub(crate) garbage: Vec<PathBuf>,
     /// Folders of deleted topics, to be removed after the next checkpoint.
     pub(crate) garbage_folders: Vec<PathBuf>,
-    /// Folders that no slot names: a few of them go with each commit.
-    pub(crate) removable: VecDeque<PathBuf>,
+    /// What no slot names: some of it goes with each commit.
+    pub(crate) removable: Removable,
     /// When retention was looked at last, by the monotonic clock.
     pub(crate) retained_at: Duration,
     /// What may be taken for durable.
@@ -141,7 +142,7 @@ impl Store {
 
     /// Counts changes of the set of topics and partitions. Who sees a number here
     /// sees in the tables at least what it stands for.
-    #[expect(dead_code, reason = "consumers are to look at it before each poll")]
+    #[allow(dead_code, reason = "consumers are to look at it before each poll")]
     pub(crate) fn topics_version(&self) -> u64 {
         self.topics_version.load(Ordering::Acquire)
     }
