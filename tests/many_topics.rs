@@ -106,7 +106,10 @@ fn no_single_append_pays_for_a_thousand_dirty_partitions() {
             slowest = slowest.max(begun.elapsed());
             most = most.max(window.take().len());
         }
-        println!("{shape:?}: at most {most} operations and {slowest:?} with one append");
+        let slot = std::fs::metadata(dir.path().join(".merkql/manifest.a")).unwrap().len();
+        println!(
+            "{shape:?}: at most {most} operations and {slowest:?} with one append, {slot} bytes of manifest"
+        );
         assert!(most <= 64, "{shape:?}: {most} operations with one append");
     }
 }

@@ -3,9 +3,10 @@
 //!
 //! ```text
 //! switch   the journal moves to its next file; state and dirty files are noted
-//! advance  each commit syncs a few of the files, in step with the journal's fill
+//! advance  each commit syncs a few of the files, in step with the journal's fill,
+//!          and then writes indexes of segments that were sealed
 //! finish   slot a is written and synced, then slot b; then the old journal file
-//!          is free, and files that neither slot names are removed
+//!          is free, and files that neither slot names are removed ([`super::removal`])
 //! ```
 //!
 //! The state is that at the switch. Files may be longer by then, and durable
@@ -29,10 +30,10 @@ pub(crate) struct PendingCheckpoint {
     manifest: Manifest,
     /// Files that were dirty at the switch.
     files: Vec<Arc<PooledFile>>,
-    /// How many of them are synced.
-    synced: usize,
     /// Segments that nothing is appended to any more and that lack their index.
     sealed: Vec<Arc<Segment>>,
+    /// How many files are synced, and then indexes written.
+    done: usize,
     /// Files that the manifest does not name any more.
     remove: Vec<PathBuf>,
     /// Folders that it does not name any more.
@@ -58,7 +59,7 @@ impl Store {
         let manifest = self.tables().to_manifest(self.context.log_id, writer.journal.start());
         let remove_folders = std::mem::take(&mut writer.garbage_folders);
         writer.checkpoint =
-            Some(PendingCheckpoint { manifest, files, synced: 0, sealed, remove, remove_folders });
+            Some(PendingCheckpoint { manifest, files, sealed, done: 0, remove, remove_folders });
     }
 
     /// Does the part of the pending work that is due with one commit. What
@@ -72,16 +73,16 @@ impl Store {
             self.env.probe.mark("checkpoint.put_off");
         }
         if self.latch.check().is_ok() {
-            self.remove_some_folders(writer);
+            self.remove_some(writer);
         }
     }
 
     fn advance_checkpoint(&self, writer: &mut Writer, fill_permille: u64) -> Result<()> {
         let Some(pending) = &mut writer.checkpoint else { return Ok(()) };
-        let count = pending.files.len() as u64;
+        let count = pending.count() as u64;
         let due = count.saturating_mul(fill_permille).div_ceil(DUE_PERMILLE).min(count);
-        while (pending.synced as u64) < due {
-            pending.sync_next()?;
+        while (pending.done as u64) < due {
+            self.do_next(pending)?;
         }
         if fill_permille >= DUE_PERMILLE { self.finish_checkpoint(writer) } else { Ok(()) }
     }
@@ -89,22 +90,30 @@ impl Store {
     /// Completes the pending checkpoint, if there is one.
     pub(crate) fn finish_checkpoint(&self, writer: &mut Writer) -> Result<()> {
         let Some(pending) = &mut writer.checkpoint else { return Ok(()) };
-        while pending.synced < pending.files.len() {
-            pending.sync_next()?;
-        }
-        for segment in std::mem::take(&mut pending.sealed) {
-            self.write_index(&segment)?;
+        while pending.done < pending.count() {
+            self.do_next(pending)?;
         }
         if self.env.probe.canary("journal-freed-early") {
             writer.journal.release_behind()?;
         }
         writer.slots.write(&pending.manifest)?;
-        let remove = std::mem::take(&mut pending.remove);
-        writer.removable.extend(std::mem::take(&mut pending.remove_folders));
+        writer.removable.files.extend(std::mem::take(&mut pending.remove));
+        writer.removable.folders.extend(std::mem::take(&mut pending.remove_folders));
         writer.checkpoint = None;
         self.env.probe.mark("checkpoint.complete");
-        writer.journal.release_behind()?;
-        self.remove_files(remove, writer);
+        writer.journal.release_behind()
+    }
+
+    /// Syncs the next file; after the last, writes the next index.
+    fn do_next(&self, pending: &mut PendingCheckpoint) -> Result<()> {
+        if let Some(file) = pending.files.get(pending.done) {
+            if file.is_dirty() {
+                file.sync()?;
+            }
+        } else if let Some(segment) = pending.sealed.get(pending.done - pending.files.len()) {
+            self.write_index(segment)?;
+        }
+        pending.done += 1;
         Ok(())
     }
 
@@ -127,7 +136,7 @@ impl Store {
             self.begin_checkpoint(writer);
             self.finish_checkpoint(writer)?;
         }
-        self.remove_all_folders(writer);
+        self.remove_all(writer);
         Ok(())
     }
 
@@ -156,17 +165,14 @@ impl Store {
             }
         }
         self.finish_checkpoint(writer)?;
-        self.remove_all_folders(writer);
+        self.remove_all(writer);
         writer.journal.trim()
     }
 }
 
 impl PendingCheckpoint {
-    fn sync_next(&mut self) -> Result<()> {
-        if let Some(file) = self.files.get(self.synced).filter(|file| file.is_dirty()) {
-            file.sync()?;
-        }
-        self.synced += 1;
-        Ok(())
+    /// How much is to be done before the slots are written.
+    fn count(&self) -> usize {
+        self.files.len() + self.sealed.len()
     }
 }

@@ -182,8 +182,7 @@ impl Expected {
                     return Err(unfit(block, "the start of a log that is not there"));
                 }
             }
-            Entry::Forget { .. } => {}
-            Entry::Commit { .. } | Entry::Sent { .. } => {}
+            Entry::Commit { .. } | Entry::Sent { .. } | Entry::Forget { .. } => {}
         }
         Ok(())
     }

@@ -11,12 +11,13 @@ use super::manifest::Manifest;
 use super::options::StorageOptions;
 use super::partition::PartitionContext;
 use super::recovery::anchor;
+use super::removal::Removable;
 use super::slots::{FoundManifest, SLOT_NAMES, Slots};
 use super::store::{Env, Footing, Store, Writer};
 use super::tables::Tables;
 use crate::env::{DirEntry, EntryKind, Lock};
 use crate::error::{Error, IoContext, Result};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -371,7 +372,7 @@ fn writer(journal: Journal, slots: Slots, footing: Footing, next_incarnation: u6
         touched: BTreeMap::new(),
         garbage: Vec::new(),
         garbage_folders: Vec::new(),
-        removable: VecDeque::new(),
+        removable: Removable::default(),
         retained_at: Duration::ZERO,
         footing,
         next_incarnation,

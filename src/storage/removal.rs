@@ -5,18 +5,47 @@
 //!    │ switch
 //! pending     what the slots that are being written do not name
 //!    │ both slots are durable
-//! removable   may go: files at once, folders a few with each commit
+//! removable   may go: some with each commit, so that no append pays for all
 //! ```
 
 use super::store::{Store, Writer};
 use crate::env::EntryKind;
 use crate::error::{IoContext, Result};
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
-/// How many folders of deleted topics one commit removes.
+/// How many files one commit removes at most.
+const FILES_PER_COMMIT: usize = 16;
+/// How many folders of deleted topics one commit removes at most.
 const FOLDERS_PER_COMMIT: usize = 4;
 
+/// What no slot names any more.
+#[derive(Debug, Default)]
+pub(crate) struct Removable {
+    pub(crate) files: VecDeque<PathBuf>,
+    /// Each in front of the one that it lies in.
+    pub(crate) folders: VecDeque<PathBuf>,
+}
+
 impl Store {
+    /// Removes some of what nothing names: the part of one commit.
+    pub(crate) fn remove_some(&self, writer: &mut Writer) {
+        self.remove_up_to(FILES_PER_COMMIT, FOLDERS_PER_COMMIT, writer);
+    }
+
+    /// Removes all that nothing names.
+    pub(crate) fn remove_all(&self, writer: &mut Writer) {
+        self.remove_up_to(usize::MAX, usize::MAX, writer);
+    }
+
+    fn remove_up_to(&self, files: usize, folders: usize, writer: &mut Writer) {
+        let removable = &mut writer.removable;
+        let files = removable.files.drain(..files.min(removable.files.len())).collect();
+        let folders = removable.folders.drain(..folders.min(removable.folders.len())).collect();
+        self.remove_files(files, writer);
+        self.remove_folders_now(folders, writer);
+    }
+
     /// Removes files that nothing names. One that cannot be removed now is
     /// tried again after the next checkpoint.
     pub(crate) fn remove_files(&self, paths: Vec<PathBuf>, writer: &mut Writer) {
@@ -26,19 +55,6 @@ impl Store {
                 _ => {}
             }
         }
-    }
-
-    /// Removes a few of the folders that nothing names: the part of one commit.
-    pub(crate) fn remove_some_folders(&self, writer: &mut Writer) {
-        let count = writer.removable.len().min(FOLDERS_PER_COMMIT);
-        let some = writer.removable.drain(..count).collect();
-        self.remove_folders_now(some, writer);
-    }
-
-    /// Removes all folders that nothing names.
-    pub(crate) fn remove_all_folders(&self, writer: &mut Writer) {
-        let all = writer.removable.drain(..).collect();
-        self.remove_folders_now(all, writer);
     }
 
     fn remove_folders_now(&self, dirs: Vec<PathBuf>, writer: &mut Writer) {

@@ -10,6 +10,7 @@ use super::journal::Journal;
 use super::latch::Latch;
 use super::options::StorageOptions;
 use super::partition::{PartitionContext, PartitionLog};
+use super::removal::Removable;
 use super::slots::Slots;
 use super::tables::Tables;
 use super::write::BlockDraft;
@@ -17,7 +18,7 @@ use crate::env::{Clock, Entropy, FileSystem, Lock, Probe, Signal};
 use crate::error::{Error, Result};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard, lock};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::task::{Poll, Waker};
@@ -70,8 +71,8 @@ pub(crate) struct Writer {
     pub(crate) garbage: Vec<PathBuf>,
     /// Folders of deleted topics, to be removed after the next checkpoint.
     pub(crate) garbage_folders: Vec<PathBuf>,
-    /// Folders that no slot names: a few of them go with each commit.
-    pub(crate) removable: VecDeque<PathBuf>,
+    /// What no slot names: some of it goes with each commit.
+    pub(crate) removable: Removable,
     /// When retention was looked at last, by the monotonic clock.
     pub(crate) retained_at: Duration,
     /// What may be taken for durable.

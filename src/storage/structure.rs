@@ -111,29 +111,6 @@ impl Store {
         Ok(Outcome::Topic(new))
     }
 
-    pub(crate) fn prepare_start(
-        &self,
-        draft: &mut BlockDraft,
-        partition: &Arc<PartitionLog>,
-        before_offset: u64,
-    ) -> Result<Outcome> {
-        partition.check_living()?;
-        let (start, end) = (partition.log_start(), partition.view().next_offset());
-        if before_offset > end {
-            return Err(Error::OffsetOutOfRange {
-                topic: partition.name.topic.to_string(),
-                partition: partition.name.partition,
-                offset: before_offset,
-                start,
-                end,
-            });
-        }
-        if before_offset > start {
-            draft.starts.insert(partition.key, (Arc::clone(partition), before_offset));
-        }
-        Ok(Outcome::Written(Vec::new()))
-    }
-
     fn topic_dir(&self, topic: &TopicLog) -> PathBuf {
         self.context.topics_dir.join(topic_dir_name(&topic.name, topic.incarnation))
     }
@@ -190,6 +167,29 @@ impl Store {
             self.env.probe.mark("abandon.folder_kept");
         }
     }
+}
+
+/// Drafts a log's start; it never moves back.
+pub(crate) fn prepare_start(
+    draft: &mut BlockDraft,
+    partition: &Arc<PartitionLog>,
+    before_offset: u64,
+) -> Result<Outcome> {
+    partition.check_living()?;
+    let (start, end) = (partition.log_start(), partition.view().next_offset());
+    if before_offset > end {
+        return Err(Error::OffsetOutOfRange {
+            topic: partition.name.topic.to_string(),
+            partition: partition.name.partition,
+            offset: before_offset,
+            start,
+            end,
+        });
+    }
+    if before_offset > start {
+        draft.starts.insert(partition.key, (Arc::clone(partition), before_offset));
+    }
+    Ok(Outcome::Written(Vec::new()))
 }
 
 impl Writer {

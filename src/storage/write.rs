@@ -7,7 +7,7 @@ use super::entry::{Commit, Entry, PartitionKey, Placement};
 use super::partition::PartitionLog;
 use super::producers::{Judgement, Producers, Sent};
 use super::store::{Footing, Store, Writer};
-use super::structure::Change;
+use super::structure::{Change, prepare_start};
 use super::tables::TopicLog;
 use crate::error::{Error, IoContext, Result};
 use std::collections::BTreeMap;
@@ -67,7 +67,7 @@ impl Store {
                 self.prepare_growth(draft, name, *partitions)
             }
             Operation::DeleteRecords { partition, before_offset } => {
-                self.prepare_start(draft, partition, *before_offset)
+                prepare_start(draft, partition, *before_offset)
             }
             Operation::ForgetGroup { group } => {
                 if self.tables().groups.contains_key(group) {
