@@ -3,7 +3,7 @@
 
 use super::faults::Maker;
 use crate::disk::CrashPhase;
-use crate::fault::{Fault, OpKind};
+use crate::fault::OpKind;
 use crate::scenario::{Address, Death, During, Keeps};
 use rand::RngExt;
 
@@ -19,7 +19,7 @@ pub(super) fn draw(maker: &mut Maker<'_>) {
         two_torn_slots(maker);
     }
     if maker.random.random_bool(LIKELIHOOD) {
-        no_room_for_slots(maker);
+        death_at_a_removal(maker);
     }
 }
 
@@ -62,18 +62,11 @@ fn two_torn_slots(maker: &mut Maker<'_>) {
     }
 }
 
-/// For a while there is no room for the manifest, so that checkpoints are put off,
-/// and then the process dies.
-fn no_room_for_slots(maker: &mut Maker<'_>) {
+/// A journal file that is larger than it should stay is removed when the checkpoint
+/// behind it is complete, and the process dies right then: if it was not complete,
+/// something is missing.
+fn death_at_a_removal(maker: &mut Maker<'_>) {
     let during = maker.some_step();
-    let times = maker.random.random_range(8..20);
-    let full = Fault::DiskFull { after_bytes: 0 };
-    maker.strike_at(at(during, OpKind::Allocate, "manifest.*", 0), full, times);
-    let nth = maker.random.random_range(1..8);
-    let death = if maker.random.random_bool(0.5) {
-        Death::Kill
-    } else {
-        Death::Power(Keeps::Drawn { profile: maker.plan.profile, seed: maker.random.random() })
-    };
-    maker.crash_at(at(during, OpKind::Allocate, "manifest.*", nth), CrashPhase::Before, death);
+    let death = if maker.random.random_bool(0.7) { Death::Kill } else { Death::Power(Keeps::All) };
+    maker.crash_at(at(during, OpKind::RemoveFile, "journal/*", 0), CrashPhase::After, death);
 }
