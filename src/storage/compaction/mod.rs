@@ -82,6 +82,7 @@ impl Store {
             // Retention, or the topic's end, came first: there is nothing to be told.
             Ok(None) => Ok(()),
             Err(error) if error.is_corruption() && !log.is_current(&view) => Ok(()),
+            Err(_) if !self.lives(log) => Ok(()),
             Err(error) => Err(self.latch.told(error)),
         }
     }
@@ -118,6 +119,11 @@ impl Store {
         Ok(Some(horizons.unwrap_or(i64::MAX)))
     }
 
+    /// Whether the topic is still there.
+    fn lives(&self, log: &Arc<PartitionLog>) -> bool {
+        self.tables().partitions().any(|living| Arc::ptr_eq(living, log))
+    }
+
     /// Removes files that were written in vain. What stays is removed by the next
     /// recovery, and so does everything once the log is latched.
     fn discard(&self, outputs: &[Output]) {
@@ -137,8 +143,7 @@ impl Store {
         // Closing may have come first: then the directory is somebody else's.
         self.check_open()?;
         self.latch.check()?;
-        let lives = self.tables().partitions().any(|living| Arc::ptr_eq(living, log));
-        if !lives {
+        if !self.lives(log) {
             return Ok(false);
         }
         let guard = self.latch.guard("a compaction panicked");

@@ -17,8 +17,9 @@ use std::sync::Arc;
 /// How many bytes are written at once.
 const WRITE_BYTES: usize = 1 << 20;
 
-/// Writes the segments `group` of `sealed` as one, and syncs it. Its name is
-/// durable only after a sync of the folder. On failure nothing is left behind.
+/// Writes the segments `group` of `sealed` as one, and syncs it: the checkpoint,
+/// which would do it otherwise, keeps commits waiting. Its name is durable only
+/// after a sync of the folder. On failure nothing is left behind.
 pub(super) fn rewrite(
     log: &PartitionLog,
     sealed: &[Arc<Segment>],
