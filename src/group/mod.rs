@@ -281,6 +281,22 @@ impl Group {
         *origin
     }
 
+    /// The live members and what each owns. Those that stopped polling are taken
+    /// out; without any, where reading began is forgotten.
+    #[expect(dead_code, reason = "whoever describes and resets groups asks")]
+    pub(crate) fn members_and_partitions(
+        &mut self,
+        now: Duration,
+    ) -> BTreeMap<MemberId, Vec<PartitionKey>> {
+        // Members are counted from 1, so nobody is spared.
+        self.expire(0, now);
+        if self.members.is_empty() {
+            self.origins.clear();
+        }
+        let owned = |member: &Member| member.owned.iter().copied().collect();
+        self.members.iter().map(|(id, member)| (*id, owned(member))).collect()
+    }
+
     /// Computes the target.
     fn rebalance(&mut self, now: Duration) {
         self.is_stale = false;
@@ -339,6 +355,13 @@ impl Groups {
     pub(crate) fn group(&self, id: &str) -> Arc<Mutex<Group>> {
         let mut state = lock(&self.state);
         Arc::clone(state.groups.entry(id.to_owned()).or_default())
+    }
+
+    /// The groups that have, or had, members, in the order of their ids.
+    #[expect(dead_code, reason = "whoever describes and resets groups asks")]
+    pub(crate) fn all(&self) -> Vec<(String, Arc<Mutex<Group>>)> {
+        let state = lock(&self.state);
+        state.groups.iter().map(|(id, group)| (id.clone(), Arc::clone(group))).collect()
     }
 
     pub(crate) fn new_member(&self) -> MemberId {
