@@ -69,23 +69,40 @@ mod tests {
     use super::super::{CompactRange, leaf_hash_of};
     use super::*;
 
+    fn leaves(count: u8) -> Vec<Hash> {
+        (0..count).map(|leaf| leaf_hash_of(&[leaf])).collect()
+    }
+
+    fn push_all(range: &mut CompactRange, leaves: &[Hash]) {
+        for leaf in leaves {
+            range.push(*leaf, &mut |_| {});
+        }
+    }
+
+    fn roots_of(leaves: &[Hash], start: usize, end: usize) -> SubtreeRoots {
+        let mut roots = SubtreeRoots::new(start as u64);
+        for leaf in &leaves[start..end] {
+            roots.push(0, *leaf);
+        }
+        roots
+    }
+
     #[test]
     fn the_roots_of_any_range_stand_in_for_its_leaves() {
-        let leaves: Vec<Hash> = (0..40_u8).map(|leaf| leaf_hash_of(&[leaf])).collect();
+        let leaves = leaves(40);
         let mut whole = CompactRange::new();
-        leaves.iter().for_each(|leaf| whole.push(*leaf, &mut |_| {}));
+        push_all(&mut whole, &leaves);
         for start in 0..40 {
             for end in start..=40 {
-                let mut roots = SubtreeRoots::new(start as u64);
-                leaves[start..end].iter().for_each(|leaf| roots.push(0, *leaf));
+                let roots = roots_of(&leaves, start, end);
                 let levels: Vec<u8> = subtree_levels(start as u64, end as u64).collect();
                 assert_eq!(roots.roots().count(), levels.len(), "{start}..{end}");
                 let mut range = CompactRange::new();
-                leaves[..start].iter().for_each(|leaf| range.push(*leaf, &mut |_| {}));
+                push_all(&mut range, &leaves[..start]);
                 for (level, root) in levels.iter().zip(roots.roots()) {
                     range.push_subtree(*level, *root, &mut |_| {});
                 }
-                leaves[end..].iter().for_each(|leaf| range.push(*leaf, &mut |_| {}));
+                push_all(&mut range, &leaves[end..]);
                 assert_eq!(range, whole, "{start}..{end}");
             }
         }
@@ -93,19 +110,14 @@ mod tests {
 
     #[test]
     fn ranges_that_are_joined_have_the_roots_of_the_whole() {
-        let leaves: Vec<Hash> = (0..24_u8).map(|leaf| leaf_hash_of(&[leaf])).collect();
+        let leaves = leaves(24);
         for (start, middle, end) in [(0, 3, 24), (1, 8, 16), (5, 6, 23), (8, 16, 24)] {
-            let of = |start: usize, end: usize| {
-                let mut roots = SubtreeRoots::new(start as u64);
-                leaves[start..end].iter().for_each(|leaf| roots.push(0, *leaf));
-                roots
-            };
-            let mut joined = of(start, middle);
-            let right = of(middle, end);
+            let mut joined = roots_of(&leaves, start, middle);
+            let right = roots_of(&leaves, middle, end);
             for (level, root) in subtree_levels(right.start(), right.end()).zip(right.roots()) {
                 joined.push(level, *root);
             }
-            assert_eq!(joined, of(start, end));
+            assert_eq!(joined, roots_of(&leaves, start, end));
         }
     }
 }

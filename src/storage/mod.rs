@@ -6,7 +6,7 @@
 //!   manifest.a  manifest.b            the state at the last checkpoint ([`slots`], [`manifest`])
 //!   journal/<number>.wal              every change since, in blocks ([`journal`], [`block`], [`entry`])
 //!   topics/<topic>.<incarnation>/<partition>/
-//!     <base offset>.<generation>.log  records, in frames ([`segment`], [`frame`])
+//!     <base offset>.<generation>.log  records, in frames ([`segment`], [`frame`], [`body`])
 //!     <base offset>.<generation>.idx  where to start reading ([`index`]): derived
 //!     hashes                          the Merkle tree's nodes ([`hashes`])
 //! ```
@@ -15,7 +15,8 @@
 //! by one journal block and one sync ([`journal`]), applied to its partitions
 //! without a sync ([`partition`]), published, and acknowledged. In the
 //! background of later commits a [`checkpoint`] makes the partitions durable and
-//! the journal free. [`open`] finds what a crash left, [`chain`] and [`judge`]
+//! the journal free. On request [`compaction`] writes segments anew, with a [`gap`]
+//! where records went. [`open`] finds what a crash left, [`chain`] and [`judge`]
 //! say what it means, [`recovery`] makes it whole.
 
 pub(crate) mod block;
