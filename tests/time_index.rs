@@ -167,7 +167,9 @@ proptest! {
                 }
                 Step::LoseIndexes => {
                     drop(broker);
-                    files(dir.path(), ".idx").iter().for_each(|path| fs::remove_file(path).unwrap());
+                    for path in files(dir.path(), ".idx") {
+                        fs::remove_file(path).unwrap();
+                    }
                     broker = open();
                 }
             }

@@ -45,7 +45,7 @@ impl Consumer {
 
     /// Commits these offsets, which are the next ones to be read, all or none, with
     /// one sync. A member of a group commits for partitions that it owns
-    /// ([`Error::NotAssigned`]); any other consumer for those that exist
+    /// ([`Error::NotAssigned`]); one with assigned partitions for any that exist
     /// ([`Error::UnknownPartition`]) and that no live member owns. An offset past the partition's end is [`Error::OffsetOutOfRange`].
     /// Positions stay where they are. (Kafka: `commitSync(offsets)`.)
     pub fn commit_sync_offsets(&mut self, offsets: &[((&str, u32), u64)]) -> Result<()> {
@@ -150,7 +150,8 @@ impl Consumer {
     fn may_commit(&self, members: &Group, key: PartitionKey) -> bool {
         match self.reads {
             Reads::Topics(_) => members.owns(self.member, key),
-            Reads::Nothing | Reads::Assigned { .. } => !members.has_owner(key),
+            Reads::Assigned { .. } => !members.has_owner(key),
+            Reads::Nothing => false,
         }
     }
 

@@ -10,6 +10,7 @@ use merkql_jepsen::history::{
     Action, Attachments, Commit, Datum, FinalPolls, Key, Kind, MicroOp, OffsetMap, Process,
     Rebalance,
 };
+use shuttle::future::block_on;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -73,9 +74,11 @@ impl<'r> Member<'r> {
         self.polling(|consumer| consumer.poll(timeout))
     }
 
-    /// As [`Member::poll`], for ever, and by a future.
-    pub(crate) fn await_poll(&mut self) -> Option<Vec<Record>> {
-        self.polling(|consumer| shuttle::future::block_on(consumer.poll_async()))
+    /// As [`Member::poll`], for ever, by blocking the thread or by a future.
+    pub(crate) fn poll_for_ever(&mut self, awaits: bool) -> Option<Vec<Record>> {
+        self.polling(|consumer| {
+            if awaits { block_on(consumer.poll_async()) } else { consumer.poll(Duration::MAX) }
+        })
     }
 
     fn polling(

@@ -7,20 +7,15 @@ use super::run::Run;
 use super::senders::Sender;
 use super::world::World;
 use merkql::broker::Broker;
-use merkql::record::Record;
 use shuttle::thread;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 const TOPICS: [&str; 2] = ["a", "b"];
 /// How many records are sent.
 const RECORDS: usize = 4;
 
-/// How a member waits for ever.
-type Wait = for<'m, 'r> fn(&'m mut Member<'r>) -> Option<Vec<Record>>;
-
-fn waiting(tally: &Arc<Tally>, waits: Wait) {
+fn waiting(tally: &Arc<Tally>, awaits: bool) {
     let run = Run::new(World::patient(), tally);
     let broker = run.open();
     for topic in TOPICS {
@@ -32,7 +27,7 @@ fn waiting(tally: &Arc<Tally>, waits: Wait) {
     let wait = |rounds: usize| {
         let mut member = Member::join(&run, &broker, "g", &TOPICS);
         for _ in 0..rounds {
-            let Some(records) = waits(&mut member) else { break };
+            let Some(records) = member.poll_for_ever(awaits) else { break };
             assert!(!records.is_empty(), "a wait for ever ended with nothing");
             member.commit();
             let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -60,11 +55,11 @@ fn waiting(tally: &Arc<Tally>, waits: Wait) {
 #[test]
 fn nobody_who_waits_in_a_poll_is_forgotten() {
     let expected = ["the last record was polled", "refused as closed"];
-    explore(&expected, |tally| waiting(tally, |member| member.poll(Duration::MAX)));
+    explore(&expected, |tally| waiting(tally, false));
 }
 
 #[test]
 fn nobody_who_awaits_a_poll_is_forgotten() {
     let expected = ["the last record was polled", "refused as closed"];
-    explore(&expected, |tally| waiting(tally, Member::await_poll));
+    explore(&expected, |tally| waiting(tally, true));
 }
