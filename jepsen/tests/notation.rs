@@ -4,7 +4,7 @@ mod support;
 
 use merkql_jepsen::generate::{Options, clean};
 use merkql_jepsen::history::{
-    Action, Datum, History, Key, Kind, MicroOp, Operation, Polled, Process,
+    Action, Datum, History, Key, Kind, MicroOp, Operation, Polled, Process, RecordKey, Span,
 };
 use merkql_jepsen::notation::{Format, write_operation};
 use proptest::prelude::*;
@@ -234,4 +234,24 @@ proptest! {
             prop_assert!(History::parse(&text, format).map_or(true, |history| history.len() <= text.len()));
         }
     }
+}
+
+#[test]
+fn what_is_gone_for_good_and_what_compaction_knows_records_by_are_kept_in_both_notations() {
+    let history =
+        edn(r#"{:process 0, :type :ok, :f :send, :value [[:send 1 [0 "a"]] [:send 1 [1 "t"]]],
+            :record-keys {1 [["a" :k] ["t" :k true]]}}
+            {:process :retention, :type :info, :f :removed, :value {1 [[0 1]], 2 []}}"#);
+    let keys = history.operations()[0].attachments.as_ref().map(|with| with.record_keys.clone());
+    let known = |record: &str, is_tombstone| {
+        let (record, key) = (Datum::str(record), Datum::keyword("k"));
+        RecordKey { record, key, is_tombstone }
+    };
+    assert_eq!(keys, Some(vec![(Key::from(1), vec![known("a", false), known("t", true)])]));
+    let gone = vec![(Key::from(1), vec![Span::one(0)]), (Key::from(2), Vec::new())];
+    assert_eq!(history.operations()[1].action, Action::Removed(gone));
+    assert_eq!(edn(&written(&history, Format::Edn)), history);
+    let in_json = written(&history, Format::JsonLines);
+    assert_eq!(written(&json(&in_json), Format::JsonLines), in_json);
+    assert!(in_json.contains("record-keys") && in_json.contains("removed"), "{in_json}");
 }

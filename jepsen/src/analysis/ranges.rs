@@ -56,17 +56,19 @@ mod tests {
 
     #[test]
     fn a_range_takes_the_place_of_what_was_there_and_of_nothing_else() {
-        let spans = [(4, 8), (0, 2), (6, 12), (1, 5), (3, 4), (7, 7), (0, 20), (9, 10)];
+        let spans: [(usize, usize); 8] =
+            [(4, 8), (0, 2), (6, 12), (1, 5), (3, 4), (7, 7), (0, 20), (9, 10)];
         let mut ranges = Ranges::default();
         let mut expected = [None; 24];
         for (at, (from, to)) in spans.into_iter().enumerate() {
-            ranges.add(Span { from, to }, at);
-            expected.iter_mut().take(to as usize).skip(from as usize).for_each(|by| *by = Some(at));
-            for offset in 0..24_u64 {
-                assert_eq!(ranges.at(offset), expected[offset as usize], "{offset} after {at}");
+            let span = |from: usize, to: usize| Span { from: from as u64, to: to as u64 };
+            ranges.add(span(from, to), at);
+            expected.iter_mut().take(to).skip(from).for_each(|by| *by = Some(at));
+            for offset in 0..24 {
+                assert_eq!(ranges.at(offset as u64), expected[offset], "{offset} after {at}");
                 for to in offset..24 {
-                    let any = expected[offset as usize..to as usize].iter().any(Option::is_some);
-                    assert_eq!(ranges.overlap(Span { from: offset, to }), any, "{offset}..{to}");
+                    let any = expected[offset..to].iter().any(Option::is_some);
+                    assert_eq!(ranges.overlap(span(offset, to)), any, "{offset}..{to}");
                 }
             }
         }

@@ -165,12 +165,10 @@ impl Memory {
             }
             let Some(topic) = broker.topic(&name) else { continue };
             for number in 0..partitions {
-                match topic.partition(number).map(|partition| partition.read()) {
-                    Some(Ok(view)) => {
-                        self.note_retention(recorder, &name, number, view.next_offset());
-                    }
-                    Some(Err(error)) => recorder.met(name_of(&error)),
-                    None => {}
+                let Some(partition) = topic.partition(number) else { continue };
+                match partition.read() {
+                    Ok(view) => self.note_retention(recorder, &name, number, view.next_offset()),
+                    Err(error) => recorder.met(name_of(&error)),
                 }
             }
         }

@@ -98,9 +98,8 @@ pub(crate) fn of_trashed(
     before: &tails::Contents,
 ) -> Vec<Option<SpanMap>> {
     let of = |(path, range): &(String, Range<u64>)| {
-        let spoiled = [range.clone()];
         let after = before.get(path).map(Vec::as_slice);
-        records(before, &[HarmedFile { path, after, spoiled: &spoiled }])
+        records(before, &[HarmedFile { path, after, spoiled: Some(range.clone()) }])
     };
     trashed.iter().map(of).collect()
 }

@@ -63,7 +63,7 @@ pub(crate) fn do_harm(
     let after = [Some(&path), other.as_ref()].map(|path| disk.content(path?).ok());
     let files =
         [Some(&path), other.as_ref()].into_iter().zip(&after).filter_map(|(path, after)| {
-            Some(HarmedFile { path: path?, after: after.as_deref(), spoiled: spoiled.as_slice() })
+            Some(HarmedFile { path: path?, after: after.as_deref(), spoiled: spoiled.clone() })
         });
     let files: Vec<_> = files.collect();
     Some(Done { class, spans: records(&before, &files), is_rolled_back: false })

@@ -36,7 +36,7 @@ pub(crate) struct HarmedFile<'c> {
     /// What it holds now, if it is there.
     pub(crate) after: Option<&'c [u8]>,
     /// What of it is spoiled whatever it holds.
-    pub(crate) spoiled: &'c [Range<u64>],
+    pub(crate) spoiled: Option<Range<u64>>,
 }
 
 impl HarmedFile<'_> {
@@ -46,7 +46,7 @@ impl HarmedFile<'_> {
         let overlaps = |range: &Range<u64>| {
             range.start < frame.bytes.end as u64 && (frame.bytes.start as u64) < range.end
         };
-        !unchanged || self.spoiled.iter().any(overlaps)
+        !unchanged || self.spoiled.as_ref().is_some_and(overlaps)
     }
 
     /// The records that are harmed, given what all files held before; nothing if
@@ -176,19 +176,19 @@ mod tests {
             Broker::producer(&broker).send_batch(&[record(), record(), record()]).unwrap();
             Broker::producer(&broker).send(&record()).unwrap();
             let before = contents(&disk);
-            let path = before.keys().find(|path| path.ends_with(".log")).unwrap();
+            let path = before.keys().find(|path| path.contains("/topics/")).unwrap();
             let found = frames(seed(&before, path).unwrap(), &before[path]);
             assert_eq!(found.last().unwrap().offsets, Span { from: 3, to: 4 });
             let mut after = before[path].clone();
             after[found.last().unwrap().bytes.start + 20] ^= 1;
-            let harmed = |after: Option<&[u8]>, spoiled: &[Range<u64>]| {
+            let harmed = |after: Option<&[u8]>, spoiled: Option<Range<u64>>| {
                 HarmedFile { path, after, spoiled }.records(&before).unwrap().1
             };
-            assert_eq!(harmed(Some(&after), &[]), [NO_RECORD, Span { from: 3, to: 4 }]);
-            assert_eq!(harmed(Some(&before[path]), &[]), [NO_RECORD]);
-            assert_eq!(harmed(None, &[]), [Span { from: 0, to: 4 }]);
+            assert_eq!(harmed(Some(&after), None), [NO_RECORD, Span { from: 3, to: 4 }]);
+            assert_eq!(harmed(Some(&before[path]), None), [NO_RECORD]);
+            assert_eq!(harmed(None, None), [Span { from: 0, to: 4 }]);
             let first = if compression == Compression::Lz4 { 3 } else { 1 };
-            let spoiled = harmed(Some(&before[path]), &[0..4]);
+            let spoiled = harmed(Some(&before[path]), Some(0..4));
             assert_eq!(spoiled, [Span { from: 0, to: first }]);
         }
     }

@@ -1,7 +1,7 @@
 //! Faults that strike one operation.
 
 use super::{arm, content, counted, read_all, synced_file};
-use merkql::env::{Access, Clock, File, FileSystem};
+use merkql::env::{Access, Clock, FileSystem};
 use merkql_sim::clock::SimClock;
 use merkql_sim::disk::{Limits, SimDisk, Survivors};
 use merkql_sim::fault::{Arm, Fault, FaultKind, LyingSync, OpKind, SyncFailure};

@@ -1,7 +1,7 @@
 //! Deaths of the process, and power cuts.
 
 use super::{content, counted, read_all, synced_file};
-use merkql::env::{File, FileSystem};
+use merkql::env::FileSystem;
 use merkql_sim::disk::{CrashPhase, CrashPoint, Filling, Kept, OpId, SimDisk, Survivors, What};
 use merkql_sim::fault::FaultKind;
 use std::path::Path;

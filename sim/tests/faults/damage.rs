@@ -1,7 +1,7 @@
 //! Damage that is done while nobody runs.
 
 use super::{content, counted, read_all, synced_file};
-use merkql::env::{File, FileSystem};
+use merkql::env::{Access, FileSystem};
 use merkql_sim::disk::{Damage, SimDisk, Survivors};
 use merkql_sim::fault::FaultKind;
 use std::io::ErrorKind;

@@ -235,6 +235,7 @@ pub(super) fn undetected_damage(draft: &mut Draft<'_>) -> Option<Placed> {
 }
 
 /// A record of a new key is gone for good, and polled once more.
+#[expect(clippy::unnecessary_wraps, reason = "as all methods, of which others may find no place")]
 pub(super) fn undeleted(draft: &mut Draft<'_>) -> Option<Placed> {
     let position = draft.any_position();
     let key = Key::from(draft.fresh());
