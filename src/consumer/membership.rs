@@ -102,7 +102,9 @@ impl Consumer {
             return names(self.positions.iter().map(|position| &position.log));
         }
         let members = lock(&self.group);
-        let owned = self.positions.iter().filter(|one| members.owns(self.member, one.log.key));
+        let is_owned =
+            |one: &&Position| members.owns(self.member, one.log.key) && !one.log.is_deleted();
+        let owned = self.positions.iter().filter(is_owned);
         names(owned.map(|position| &position.log))
     }
 

@@ -3,7 +3,6 @@
 
 use super::Bench;
 use super::errors::{datum_of as datum_of_error, name_of};
-use super::names::key_of;
 use merkql::partition::Partition;
 use merkql::{Error, Result};
 use merkql_jepsen::history::{
@@ -41,7 +40,7 @@ impl Bench {
         view: &Partition,
         turn: u64,
     ) {
-        let key = key_of(topic, number);
+        let key = self.memory.key(topic, number);
         let place = (topic.to_owned(), number);
         let heads = self.memory.state().heads.get(&place).cloned().unwrap_or_default();
         for head in heads.iter().filter(|head| head.size <= view.next_offset()) {
@@ -130,7 +129,7 @@ impl Bench {
 }
 
 fn inclusion(view: &Partition, index: u64) -> Result<Option<Inclusion>> {
-    let Some(record) = view.read(index)? else { return Ok(None) };
+    let Some(record) = view.read_bytes(index)? else { return Ok(None) };
     let Some(proof) = view.proof(index)? else { return Ok(None) };
     Ok(Some(Inclusion {
         head: TreeHead { size: proof.siblings.tree_size, root: hash(proof.root) },

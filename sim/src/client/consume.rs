@@ -2,10 +2,10 @@
 
 use super::Bench;
 use super::errors::{Damaged, damaged, datum_of as datum_of_error, name_of};
-use super::names::{datum_of, key_of};
+use super::names::{Lives, datum_of, key_in};
 use merkql::broker::Broker;
 use merkql::consumer::{Consumer, ConsumerConfig, OffsetReset};
-use merkql::record::Record;
+use merkql::record::BytesRecord;
 use merkql::{Error, Result};
 use merkql_jepsen::history::{
     Action, Attachments, Commit, Datum, Key, Kind, MicroOp, Polled, Process, Rebalance,
@@ -24,22 +24,22 @@ pub(crate) struct Member {
     pub(crate) group: String,
     pub(crate) consumer: Consumer,
     /// What it was last seen to own.
-    owned: BTreeSet<Place>,
+    owned: BTreeSet<(Place, u32)>,
 }
 
 /// Records that a poll returned, as a history has them.
-pub(crate) fn polled(records: &[Record]) -> (Vec<MicroOp>, Attachments) {
+pub(crate) fn polled(lives: &Lives, records: &[BytesRecord]) -> (Vec<MicroOp>, Attachments) {
     let mut map: Vec<(Key, Vec<Polled>)> = Vec::new();
     let mut with = Attachments::default();
     let mut last: Option<(&str, u32)> = None;
     for record in records {
         if last != Some((&record.topic, record.partition)) {
             last = Some((&record.topic, record.partition));
-            let key = key_of(&record.topic, record.partition);
+            let key = lives.key(&record.topic, record.partition);
             map.push((key.clone(), Vec::new()));
             with.hashes.push((key, Vec::new()));
         }
-        let value = datum_of(&record.value);
+        let value = datum_of(record);
         if let Some((_, polled)) = map.last_mut() {
             polled.push(Polled { offset: Some(record.offset), value });
         }
@@ -82,11 +82,18 @@ impl Bench {
     /// Writes down which partitions the members of a group have lost and gained,
     /// the losses first.
     pub(crate) fn observe<'m>(&self, members: impl Iterator<Item = &'m mut Member>) {
+        let lives = self.memory.lives();
         let mut gains = Vec::new();
         for member in members {
-            let owned: BTreeSet<Place> = member.consumer.assignment().into_iter().collect();
-            let keys = |places: Vec<&Place>| -> Vec<Key> {
-                places.iter().map(|(topic, number)| key_of(topic, *number)).collect()
+            let owned = member.consumer.assignment().into_iter();
+            let owned: BTreeSet<(Place, u32)> = owned
+                .map(|place| {
+                    let life = lives.of(&place.0);
+                    (place, life)
+                })
+                .collect();
+            let keys = |places: Vec<&(Place, u32)>| -> Vec<Key> {
+                places.iter().map(|((topic, number), life)| key_in(topic, *life, *number)).collect()
             };
             let revoked = keys(member.owned.difference(&owned).collect());
             let assigned = keys(owned.difference(&member.owned).collect());
@@ -115,22 +122,22 @@ impl Bench {
 
     /// Begins a poll; [`Bench::end_poll`] ends it, after what others have lost by
     /// it was written down.
-    pub(crate) fn poll(&self, member: &mut Member, timeout: Duration) -> Result<Vec<Record>> {
+    pub(crate) fn poll(&self, member: &mut Member, timeout: Duration) -> Result<Vec<BytesRecord>> {
         self.recorder.invoke(&member.process, Action::Poll(vec![MicroOp::poll()]));
-        member.consumer.poll(timeout)
+        member.consumer.poll_bytes(timeout)
     }
 
     /// Writes down what a poll returned. A damaged record is passed over.
     pub(crate) fn end_poll(
         &self,
         member: &mut Member,
-        records: Result<Vec<Record>>,
+        records: Result<Vec<BytesRecord>>,
     ) -> Result<usize> {
         self.memory.note_ends(&self.recorder, &self.broker);
         match records {
             Ok(records) => {
                 let count = records.len();
-                let (steps, with) = polled(&self.tamper.shown(records));
+                let (steps, with) = polled(&self.memory.lives(), &self.tamper.shown(records));
                 self.recorder.ok(&member.process, Action::Poll(steps), with);
                 Ok(count)
             }
@@ -175,7 +182,7 @@ impl Bench {
         (topic, partition): (&str, u32),
         to: u64,
     ) -> Result<()> {
-        let action = Action::Seek(vec![(key_of(topic, partition), to)]);
+        let action = Action::Seek(vec![(self.memory.key(topic, partition), to)]);
         self.recorder.invoke(process, action.clone());
         let sought = consumer.seek(topic, partition, to);
         match &sought {
@@ -205,7 +212,7 @@ impl Bench {
         let owned = member.consumer.assignment();
         let position = |(topic, number): &Place| {
             let position = self.seen(member.consumer.position(topic, *number))?;
-            Some((key_of(topic, *number), Some(position)))
+            Some((self.memory.key(topic, *number), Some(position)))
         };
         let offsets: Vec<_> = owned.iter().filter_map(position).collect();
         let commit = Commit { group: Datum::str(&member.group), offsets, rest: Vec::new() };
@@ -238,7 +245,7 @@ impl Bench {
             .iter()
             .flat_map(|(topic, partitions)| (0..*partitions).map(move |number| (topic, number)));
         let asked: Vec<_> =
-            places.clone().map(|(topic, number)| (key_of(topic, number), None)).collect();
+            places.clone().map(|(topic, number)| (self.memory.key(topic, number), None)).collect();
         let action = |offsets| {
             let commit = Commit { group: Datum::str(group), offsets, rest: Vec::new() };
             Action::Committed(Box::new(commit))
@@ -246,7 +253,8 @@ impl Bench {
         self.recorder.invoke(process, action(asked.clone()));
         // Others commit meanwhile, so nothing is read before the call has begun.
         let read = places.map(|(topic, number)| {
-            let (key, offset) = (key_of(topic, number), consumer.committed(topic, number)?);
+            let (key, offset) =
+                (self.memory.key(topic, number), consumer.committed(topic, number)?);
             let offset = self.tamper.committed_offset(group, &key, offset);
             Ok((key, offset))
         });

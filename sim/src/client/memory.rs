@@ -1,34 +1,42 @@
 //! What clients remember when the log's process dies: they live elsewhere.
 
 use super::errors::name_of;
-use super::names::key_of;
+use super::names::Lives;
 use super::recorder::Recorder;
 use crate::fault::Counts;
 use merkql::broker::Broker;
-use merkql::record::{ProducerRecord, Record};
-use merkql_jepsen::history::{Action, Key, MicroOp, Process, Span, TreeHead};
+use merkql::record::{BytesProducerRecord, BytesRecord};
+use merkql_jepsen::history::{
+    Action, Datum, Key, MicroOp, Process, RecordKey, RecordKeyMap, Span, TreeHead,
+};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A topic that was asked for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct TopicMemory {
     pub(crate) partitions: u32,
     /// How many records of each partition it retains; 0 is all.
     pub(crate) retention_records: u64,
+    /// Whether only the last record of each key is kept.
+    pub(crate) is_compacted: bool,
     /// Whether the log has said that it is there.
     pub(crate) exists: bool,
+    /// Nobody knows whether it was deleted.
+    pub(crate) is_doomed: bool,
+    /// Whether it was there, and is gone: the next of its name is another one.
+    pub(crate) is_gone: bool,
 }
 
 /// A send under a producer id.
 #[derive(Debug, Clone)]
 pub(crate) struct Sent {
     pub(crate) sequence: u64,
-    pub(crate) records: Vec<ProducerRecord>,
+    pub(crate) records: Vec<BytesProducerRecord>,
     /// What was written down when it was invoked.
     pub(crate) asked: Vec<MicroOp>,
     /// What the log answered, if it did.
-    pub(crate) answer: Option<Vec<Record>>,
+    pub(crate) answer: Option<Vec<BytesRecord>>,
     /// Whether an attempt ended without saying what became of it.
     pub(crate) is_ambiguous: bool,
 }
@@ -44,6 +52,7 @@ pub(crate) struct ProducerMemory {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) topics: BTreeMap<String, TopicMemory>,
+    pub(crate) lives: Lives,
     pub(crate) producers: BTreeMap<u64, ProducerMemory>,
     /// Roots that were handed out, by topic and partition.
     pub(crate) heads: BTreeMap<(String, u32), Vec<TreeHead>>,
@@ -62,6 +71,14 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// The topic begins another life, of which nothing is known.
+    pub(crate) fn begin_life(&mut self, topic: &str) {
+        self.lives.begin(topic);
+        self.heads.retain(|(name, _), _| name != topic);
+        self.retained.retain(|(name, _), _| name != topic);
+        self.removed.retain(|(name, _), _| name != topic);
+    }
+
     /// The log may have lost what it knew last: what it removed may be there again.
     pub(crate) fn lose_tail(&mut self) {
         self.is_tail_lost = true;
@@ -76,6 +93,53 @@ pub(crate) struct Memory(Mutex<State>);
 impl Memory {
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The key of a partition of a topic as it is now.
+    pub(crate) fn key(&self, topic: &str, partition: u32) -> Key {
+        self.state().lives.key(topic, partition)
+    }
+
+    /// Which lives the topics are in.
+    pub(crate) fn lives(&self) -> Lives {
+        self.state().lives.clone()
+    }
+
+    /// The partitions of topics of which only the last record of each key is kept.
+    pub(crate) fn compacted_keys(&self) -> Vec<Key> {
+        let is_compacted =
+            |name: &str| self.state().topics.get(name).is_some_and(|topic| topic.is_compacted);
+        let places = self.places().into_iter().filter(|(topic, _)| is_compacted(topic));
+        places.map(|(topic, number)| self.key(&topic, number)).collect()
+    }
+
+    /// What compaction will know records by, where it comes.
+    pub(crate) fn record_keys(
+        &self,
+        asked: &[MicroOp],
+        records: &[BytesProducerRecord],
+    ) -> RecordKeyMap {
+        let state = self.state();
+        let mut keys: RecordKeyMap = Vec::new();
+        for (step, record) in asked.iter().zip(records) {
+            let is_compacted = state.topics.get(&record.topic).is_some_and(|of| of.is_compacted);
+            let (MicroOp::Send { key, value, .. }, Some(own)) = (step, &record.key) else {
+                continue;
+            };
+            if !is_compacted {
+                continue;
+            }
+            let known = RecordKey {
+                record: value.clone(),
+                key: Datum::str(&String::from_utf8_lossy(own)),
+                is_tombstone: record.value.is_none(),
+            };
+            match keys.iter_mut().find(|(present, _)| present == key) {
+                Some((_, records)) => records.push(known),
+                None => keys.push((key.clone(), vec![known])),
+            }
+        }
+        keys
     }
 
     /// The topics that exist, with their partitions.
@@ -93,13 +157,13 @@ impl Memory {
 
     /// The keys of all partitions that exist.
     pub(crate) fn keys(&self) -> Vec<Key> {
-        self.places().iter().map(|(topic, number)| key_of(topic, *number)).collect()
+        self.places().iter().map(|(topic, number)| self.key(topic, *number)).collect()
     }
 
     /// The keys of these topics' partitions, as far as they exist.
     pub(crate) fn keys_of(&self, topics: &[String]) -> Vec<Key> {
         let places = self.places().into_iter().filter(|(topic, _)| topics.contains(topic));
-        places.map(|(topic, number)| key_of(&topic, number)).collect()
+        places.map(|(topic, number)| self.key(&topic, number)).collect()
     }
 
     /// Writes down how far retention reaches, given that a partition ends at
@@ -121,7 +185,7 @@ impl Memory {
         if *noted < start {
             *noted = start;
             drop(state);
-            recorder.note("retention", Action::Retain(vec![(key_of(topic, partition), start)]));
+            recorder.note("retention", Action::Retain(vec![(self.key(topic, partition), start)]));
         }
     }
 
@@ -139,19 +203,38 @@ impl Memory {
             *noted = start;
             drop(state);
             let gone = vec![Span { from: 0, to: start }];
-            recorder.note("retention", Action::Removed(vec![(key_of(topic, partition), gone)]));
+            recorder.note("retention", Action::Removed(vec![(self.key(topic, partition), gone)]));
         }
     }
 
     /// Looks which of the topics that were asked for are there, and how far
     /// retention reaches in each, after the log was opened.
     pub(crate) fn look_around(&self, recorder: &Recorder, broker: &Broker) {
-        for name in broker.topics() {
-            if let Some(topic) = self.state().topics.get_mut(&name) {
+        let present = broker.topics();
+        for name in &present {
+            let count = broker.topic(name).map(|topic| topic.num_partitions());
+            if let Some(topic) = self.state().topics.get_mut(name) {
                 topic.exists = true;
+                topic.is_doomed = false;
+                topic.partitions = count.unwrap_or(topic.partitions);
             }
         }
+        let doomed = |name: &String| self.state().topics.get(name).is_some_and(|of| of.is_doomed);
+        let names: Vec<String> = self.topics().into_iter().map(|(name, _)| name).collect();
+        for name in names.into_iter().filter(|name| doomed(name) && !present.contains(name)) {
+            self.note_gone(recorder, &name);
+        }
         self.note_ends(recorder, broker);
+    }
+
+    /// Writes down that a topic is gone for good.
+    pub(crate) fn note_gone(&self, recorder: &Recorder, name: &str) {
+        let keys = self.keys_of(&[name.to_owned()]);
+        if let Some(topic) = self.state().topics.get_mut(name) {
+            (topic.exists, topic.is_doomed, topic.is_gone) = (false, false, true);
+        }
+        let gone = keys.into_iter().map(|key| (key, Vec::new())).collect();
+        recorder.note("deletion", Action::Removed(gone));
     }
 
     /// Writes down how far retention reaches in every partition.

@@ -10,6 +10,7 @@ pub(crate) mod produce;
 pub(crate) mod read_all;
 pub(crate) mod recorder;
 pub(crate) mod tamper;
+pub(crate) mod topics;
 pub(crate) mod transfer;
 
 use errors::name_of;

@@ -2,15 +2,15 @@
 
 use super::Bench;
 use super::errors::{datum_of as datum_of_error, kind_of, name_of};
-use super::memory::{ProducerMemory, Sent, TopicMemory};
-use super::names::{datum_of, key_of, record_key, value_of};
+use super::memory::{ProducerMemory, Sent};
+use super::names::{Lives, datum_of, datum_to_be, record_key, record_of};
 use super::tamper::Tamper;
 use crate::scenario::RecordSpec;
 use merkql::broker::Broker;
 use merkql::producer::PendingSend;
-use merkql::record::{ProducerRecord, Record};
+use merkql::record::{BytesProducerRecord, BytesRecord};
 use merkql::{Error, Result};
-use merkql_jepsen::history::{Action, Attachments, Kind, MicroOp, Process};
+use merkql_jepsen::history::{Action, Attachments, Kind, MicroOp, Operation, Process};
 use merkql_jepsen::merkle::Hash;
 
 /// A send that was handed over, by whom, and what was written down about it.
@@ -18,7 +18,9 @@ use merkql_jepsen::merkle::Hash;
 pub(crate) struct Pending {
     process: Process,
     asked: Vec<MicroOp>,
-    send: PendingSend,
+    /// The lives that topics were in.
+    lives: Lives,
+    send: PendingSend<BytesRecord>,
     /// The producer id that it went under, if under one.
     producer: Option<u64>,
 }
@@ -28,43 +30,21 @@ pub(crate) fn records(
     bench: &Bench,
     step: u32,
     specs: &[RecordSpec],
-) -> (Vec<ProducerRecord>, Vec<MicroOp>) {
+) -> (Vec<BytesProducerRecord>, Vec<MicroOp>) {
     let mut records = Vec::new();
     let mut asked = Vec::new();
     for (place, spec) in specs.iter().enumerate() {
         let Some(topic) = bench.broker.topic(&spec.topic) else { continue };
-        let value = value_of(step, place, spec.bytes);
         let number = usize::try_from(step).unwrap_or_default() + place;
         let partition = spec.partition % topic.num_partitions().max(1);
-        asked.push(MicroOp::send(key_of(&spec.topic, partition), datum_of(&value)));
-        let key = record_key(&topic, partition, number);
-        records.push(ProducerRecord::new(spec.topic.as_str(), key, value));
+        let record = record_of((step, place), spec, record_key(&topic, partition, number));
+        asked.push(MicroOp::send(bench.memory.key(&spec.topic, partition), datum_to_be(&record)));
+        records.push(record);
     }
     (records, asked)
 }
 
 impl Bench {
-    /// Creates a topic.
-    pub(crate) fn create_topic(
-        &self,
-        name: &str,
-        partitions: u32,
-        retention_records: u64,
-    ) -> Result<()> {
-        let asked = TopicMemory { partitions, retention_records, exists: false };
-        self.memory.state().topics.entry(name.to_owned()).or_insert(asked);
-        let created = self.broker.create_topic(name, partitions);
-        match &created {
-            Ok(()) => {
-                if let Some(topic) = self.memory.state().topics.get_mut(name) {
-                    topic.exists = true;
-                }
-            }
-            Err(error) => self.recorder.met(name_of(error)),
-        }
-        created
-    }
-
     /// Sends records and waits.
     pub(crate) fn send(&self, process: &Process, step: u32, specs: &[RecordSpec]) -> Result<()> {
         let (records, asked) = records(self, step, specs);
@@ -83,18 +63,19 @@ impl Bench {
     fn hand_over(
         &self,
         process: &Process,
-        records: &[ProducerRecord],
+        records: &[BytesProducerRecord],
         asked: &[MicroOp],
     ) -> Result<Option<Pending>> {
         if records.is_empty() {
             return Ok(None);
         }
-        self.recorder.invoke(process, Action::Send(asked.to_vec()));
+        self.invoke_send(process, asked.to_vec(), records);
+        let lives = self.memory.lives();
         let records = self.tamper.handed_over(records, asked);
-        match Broker::producer(&self.broker).enqueue(records) {
+        match Broker::producer(&self.broker).enqueue_bytes(records) {
             Ok(send) => {
                 let (process, asked) = (process.clone(), asked.to_vec());
-                Ok(Some(Pending { process, asked, send, producer: None }))
+                Ok(Some(Pending { process, asked, lives, send, producer: None }))
             }
             Err(error) => {
                 // Nothing was handed over.
@@ -106,14 +87,14 @@ impl Bench {
 
     /// Waits for what was handed over.
     pub(crate) fn wait(&self, pending: Pending) -> Result<()> {
-        let Pending { process, asked, send, producer } = pending;
+        let Pending { process, asked, lives, send, producer } = pending;
         let answer = send.wait();
         if let Some(id) = producer {
             return self.answered(id, answer);
         }
         match answer {
             Ok(answer) => {
-                self.sent(&process, &answer, Tamper::withheld(&asked, &answer));
+                self.sent(&process, &lives, &answer, Tamper::withheld(&asked, &answer));
                 Ok(())
             }
             Err(error) => {
@@ -138,16 +119,34 @@ impl Bench {
 
     /// Writes down what an acknowledged send was told, and what else was to be
     /// sent with it: nothing, if no bug is planted.
-    fn sent(&self, process: &Process, answer: &[Record], withheld: Vec<MicroOp>) {
-        let (mut steps, with) = placed(answer);
+    fn sent(
+        &self,
+        process: &Process,
+        lives: &Lives,
+        answer: &[BytesRecord],
+        withheld: Vec<MicroOp>,
+    ) {
+        let (mut steps, with) = placed(lives, answer);
         steps.extend(withheld);
         self.recorder.ok(process, Action::Send(steps), with);
-        for record in answer {
+        let now = self.memory.lives();
+        let living = |record: &&BytesRecord| lives.of(&record.topic) == now.of(&record.topic);
+        for record in answer.iter().filter(living) {
             let end = record.offset + 1;
-            let place = (record.topic.as_str(), record.partition);
+            let place = (&*record.topic, record.partition);
             self.memory.note_retention(&self.recorder, place.0, place.1, end);
             self.memory.note_removed(&self.recorder, place.0, place.1, end);
         }
+    }
+
+    /// Writes down what is to be sent, and by which keys compaction will know it.
+    fn invoke_send(&self, process: &Process, asked: Vec<MicroOp>, records: &[BytesProducerRecord]) {
+        let with = Attachments {
+            record_keys: self.memory.record_keys(&asked, records),
+            ..Attachments::default()
+        };
+        let operation = Operation::new(process.clone(), Kind::Invoke, Action::Send(asked));
+        self.recorder.push(operation.with(with));
     }
 
     fn not_sent(&self, process: &Process, kind: Kind, asked: &[MicroOp], error: &Error) {
@@ -180,9 +179,9 @@ impl Bench {
             });
             (producer.process.clone(), sequence)
         };
-        self.recorder.invoke(&process, Action::Send(asked));
+        self.invoke_send(&process, asked, &records);
         let producer = Broker::idempotent_producer(&self.broker, id);
-        let answer = producer.enqueue(sequence, &records).and_then(PendingSend::wait);
+        let answer = producer.enqueue_bytes(sequence, &records).and_then(PendingSend::wait);
         self.answered(id, answer)
     }
 
@@ -191,14 +190,14 @@ impl Bench {
         let Some(last) = self.last_of(id) else { return Ok(()) };
         let Some(first) = last.answer else { return self.retry_unanswered(id) };
         let producer = Broker::idempotent_producer(&self.broker, id);
-        let again = producer.send_batch(last.sequence, &last.records);
+        let again = producer.send_bytes_batch(last.sequence, &last.records);
         let again = again.inspect_err(|error| self.recorder.met(name_of(error)))?;
         // The same answer tells nothing new. Another one is another fact: what was lost
         // with a tail is sent anew by it.
         if again != first {
             let process = self.recorder.new_process();
-            self.recorder.invoke(&process, Action::Send(last.asked));
-            self.sent(&process, &again, Vec::new());
+            self.invoke_send(&process, last.asked, &last.records);
+            self.sent(&process, &self.memory.lives(), &again, Vec::new());
         }
         Ok(())
     }
@@ -213,7 +212,7 @@ impl Bench {
             return Ok(());
         };
         let producer = Broker::idempotent_producer(&self.broker, id);
-        let answer = producer.send_batch(last.sequence, &last.records);
+        let answer = producer.send_bytes_batch(last.sequence, &last.records);
         let mut state = self.memory.state();
         state.retries.armed += 1;
         state.retries.fired += 1;
@@ -224,7 +223,7 @@ impl Bench {
 
     /// Takes the answer to the last send of a producer id. One that leaves open
     /// what happened leaves the send open, too: it will be repeated.
-    fn answered(&self, id: u64, answer: Result<Vec<Record>>) -> Result<()> {
+    fn answered(&self, id: u64, answer: Result<Vec<BytesRecord>>) -> Result<()> {
         let mut state = self.memory.state();
         let Some(producer) = state.producers.get_mut(&id) else { return Ok(()) };
         let process = producer.process.clone();
@@ -235,7 +234,7 @@ impl Bench {
                     last.answer = Some(answer.clone());
                 }
                 drop(state);
-                self.sent(&process, &answer, Vec::new());
+                self.sent(&process, &self.memory.lives(), &answer, Vec::new());
                 Ok(())
             }
             Err(error) if leaves_open(producer.last.as_mut(), &error) => {
@@ -283,18 +282,18 @@ impl Bench {
 }
 
 /// Records that have their places, as a history has them.
-pub(crate) fn placed(answer: &[Record]) -> (Vec<MicroOp>, Attachments) {
+pub(crate) fn placed(lives: &Lives, answer: &[BytesRecord]) -> (Vec<MicroOp>, Attachments) {
     let mut steps = Vec::new();
     let mut with = Attachments::default();
     for record in answer {
-        let key = key_of(&record.topic, record.partition);
+        let key = lives.key(&record.topic, record.partition);
         let hash = (record.offset, Hash(record.hash().0));
         // A history's notations know no map that has a key twice.
         match with.hashes.iter_mut().find(|(known, _)| *known == key) {
             Some((_, hashes)) => hashes.push(hash),
             None => with.hashes.push((key.clone(), vec![hash])),
         }
-        steps.push(MicroOp::sent(key, record.offset, datum_of(&record.value)));
+        steps.push(MicroOp::sent(key, record.offset, datum_of(record)));
     }
     (steps, with)
 }

@@ -3,11 +3,10 @@
 use super::Bench;
 use super::consume::{group_config, polled};
 use super::errors::{datum_of as datum_of_error, name_of};
-use super::names::key_of;
 use merkql::Result;
 use merkql::broker::Broker;
 use merkql::consumer::Consumer;
-use merkql::record::Record;
+use merkql::record::BytesRecord;
 use merkql_jepsen::history::{Action, Attachments, FinalPolls, Kind, MicroOp, Process};
 use std::time::Duration;
 
@@ -25,7 +24,8 @@ impl Bench {
         }
         let process = self.recorder.new_process();
         let places = self.memory.places();
-        let keys: Vec<_> = places.iter().map(|(topic, number)| key_of(topic, *number)).collect();
+        let keys: Vec<_> =
+            places.iter().map(|(topic, number)| self.memory.key(topic, *number)).collect();
         let number = {
             let mut state = self.memory.state();
             state.readers += 1;
@@ -47,7 +47,7 @@ impl Bench {
             return Err(error);
         }
         let end = |(topic, number): &(String, u32)| {
-            Ok((key_of(topic, *number), self.end_of(topic, *number)?))
+            Ok((self.memory.key(topic, *number), self.end_of(topic, *number)?))
         };
         match places.iter().map(end).collect::<Result<_>>() {
             Ok(ends) => {
@@ -77,10 +77,10 @@ impl Bench {
         let mut attempts = 0;
         loop {
             self.recorder.invoke(process, Action::Poll(vec![MicroOp::poll()]));
-            match consumer.poll(Duration::ZERO) {
+            match consumer.poll_bytes(Duration::ZERO) {
                 Ok(records) => {
                     let is_end = records.is_empty();
-                    let (steps, with) = polled(&self.tamper.shown(records));
+                    let (steps, with) = polled(&self.memory.lives(), &self.tamper.shown(records));
                     self.recorder.ok(process, Action::Poll(steps), with);
                     if is_end {
                         return Ok(());
@@ -119,14 +119,14 @@ impl Bench {
         let Some(view) = view else { return };
         let end = view.next_offset();
         let process = self.recorder.new_process();
-        let keys = vec![key_of(name, number)];
+        let keys = vec![self.memory.key(name, number)];
         self.recorder.invoke(&process, Action::Assign(keys.clone()));
         self.recorder.ok(&process, Action::Assign(keys.clone()), Attachments::default());
         self.recorder.invoke(&process, Action::Poll(vec![MicroOp::poll()]));
-        let records: Result<Vec<Record>> = view.read_range(end.saturating_sub(2), end);
+        let records: Result<Vec<BytesRecord>> = view.read_range_bytes(end.saturating_sub(2), end);
         match records {
             Ok(records) => {
-                let (steps, mut with) = polled(&records);
+                let (steps, mut with) = polled(&self.memory.lives(), &records);
                 with.ends = keys.into_iter().map(|key| (key, end)).collect();
                 self.recorder.ok(&process, Action::Poll(steps), with);
             }

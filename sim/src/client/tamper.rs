@@ -6,7 +6,7 @@ use super::names::key_of;
 use super::transfer::in_two_steps;
 use merkql::broker::BrokerRef;
 use merkql::partition::Partition;
-use merkql::record::{ProducerRecord, Record, RecordMetadata};
+use merkql::record::{BytesProducerRecord, BytesRecord, RecordMetadata};
 use merkql_jepsen::history::{Inclusion, Key, MicroOp};
 use merkql_jepsen::merkle::Hash;
 use std::collections::BTreeSet;
@@ -52,9 +52,9 @@ impl Tamper {
     /// Of the records of a batch, those that the log gets.
     pub(crate) fn handed_over<'r>(
         &self,
-        records: &'r [ProducerRecord],
+        records: &'r [BytesProducerRecord],
         asked: &[MicroOp],
-    ) -> &'r [ProducerRecord] {
+    ) -> &'r [BytesProducerRecord] {
         let keys: BTreeSet<_> = asked.iter().filter_map(MicroOp::sent_key).collect();
         let kept = match self.bug {
             Some(Bug::LastRecordDropped) if records.len() > 1 => records.len() - 1,
@@ -65,13 +65,13 @@ impl Tamper {
     }
 
     /// What is acknowledged although the log never got it.
-    pub(crate) fn withheld(asked: &[MicroOp], answer: &[Record]) -> Vec<MicroOp> {
+    pub(crate) fn withheld(asked: &[MicroOp], answer: &[BytesRecord]) -> Vec<MicroOp> {
         asked.get(answer.len()..).unwrap_or_default().to_vec()
     }
 
     /// The records that a poll has returned, as they are shown.
-    pub(crate) fn shown(&self, mut records: Vec<Record>) -> Vec<Record> {
-        let place = |record: &Record| (record.topic.clone(), record.partition);
+    pub(crate) fn shown(&self, mut records: Vec<BytesRecord>) -> Vec<BytesRecord> {
+        let place = |record: &BytesRecord| (record.topic.clone(), record.partition);
         let neighbours = records.windows(2).position(|pair| match pair {
             [a, b] => place(a) == place(b),
             _ => false,
@@ -114,7 +114,7 @@ impl Tamper {
         &self,
         broker: &BrokerRef,
         member: &mut Member,
-        records: &[ProducerRecord],
+        records: &[BytesProducerRecord],
     ) -> Option<merkql::Result<Vec<RecordMetadata>>> {
         let offsets_first = self.is(Bug::OffsetsCommittedFirst);
         let planted = offsets_first || self.is(Bug::OffsetsCommittedLast);

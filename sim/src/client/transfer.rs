@@ -9,16 +9,17 @@
 use super::Bench;
 use super::consume::Member;
 use super::errors::{datum_of as datum_of_error, kind_of, name_of};
-use super::names::{datum_of, key_of, record_key, taken_over};
+use super::names::{datum_to_be, record_key, taken_over};
 use super::produce::placed;
 use merkql::broker::Broker;
-use merkql::record::{ProducerRecord, Record, RecordMetadata};
+use merkql::record::{BytesProducerRecord, BytesRecord, RecordMetadata};
 use merkql::{Error, Result};
 use merkql_jepsen::history::{Action, Attachments, Commit, Datum, Kind, MicroOp, Operation};
+use std::sync::Arc;
 
 /// What a transaction is to do, and how a history has it.
 struct Plan {
-    records: Vec<ProducerRecord>,
+    records: Vec<BytesProducerRecord>,
     asked: Vec<MicroOp>,
     commit: Commit,
 }
@@ -29,7 +30,7 @@ impl Bench {
     pub(crate) fn transfer(
         &self,
         member: &mut Member,
-        inputs: &[Record],
+        inputs: &[BytesRecord],
         to: &str,
         abort: bool,
     ) -> Result<()> {
@@ -55,17 +56,14 @@ impl Bench {
         match done {
             Ok(places) => {
                 let answer = sent(&plan.records, &places);
-                let (steps, hashes) = placed(&answer);
+                let (steps, hashes) = placed(&self.memory.lives(), &answer);
                 let with = Attachments { hashes: hashes.hashes, ..with() };
                 self.recorder.push(noted(Kind::Ok, steps).with(with));
                 for record in &answer {
                     let end = record.offset + 1;
-                    self.memory.note_retention(
-                        &self.recorder,
-                        &record.topic,
-                        record.partition,
-                        end,
-                    );
+                    let (topic, partition) = (&*record.topic, record.partition);
+                    self.memory.note_retention(&self.recorder, topic, partition, end);
+                    self.memory.note_removed(&self.recorder, topic, partition, end);
                 }
                 self.read_committed(&member.process, &member.group, &member.consumer);
                 Ok(())
@@ -84,24 +82,26 @@ impl Bench {
         }
     }
 
-    fn plan(&self, member: &Member, inputs: &[Record], to: &str) -> Plan {
+    fn plan(&self, member: &Member, inputs: &[BytesRecord], to: &str) -> Plan {
         let attempt = self.memory.state().failures.get(&member.group).copied().unwrap_or_default();
         let topic = self.broker.topic(to);
         let mut records = Vec::new();
         let mut asked = Vec::new();
         for (number, input) in inputs.iter().enumerate() {
             let Some(topic) = &topic else { continue };
-            let value = taken_over(&member.group, attempt, &input.value);
+            let value = taken_over(&member.group, attempt, input);
             let spread = input.offset % u64::from(topic.num_partitions().max(1));
             let partition = u32::try_from(spread).unwrap_or_default();
-            asked.push(MicroOp::send(key_of(to, partition), datum_of(&value)));
-            records.push(ProducerRecord::new(to, record_key(topic, partition, number), value));
+            let mut record = BytesProducerRecord::without_key(to, value);
+            record.key = record_key(topic, partition, number).map(String::into_bytes);
+            asked.push(MicroOp::send(self.memory.key(to, partition), datum_to_be(&record)));
+            records.push(record);
         }
         let offsets = member.consumer.assignment().into_iter().filter_map(|(topic, number)| {
             let position = member.consumer.position(&topic, number).ok()?;
             let committed = member.consumer.committed(&topic, number).ok()?;
             let moved = committed != Some(position);
-            moved.then(|| (key_of(&topic, number), Some(position)))
+            moved.then(|| (self.memory.key(&topic, number), Some(position)))
         });
         let offsets = offsets.collect();
         let commit = Commit { group: Datum::str(&member.group), offsets, rest: Vec::new() };
@@ -110,7 +110,7 @@ impl Bench {
 
     fn in_one_transaction(&self, member: &mut Member, plan: &Plan) -> Result<Vec<RecordMetadata>> {
         let mut transaction = self.broker.transaction();
-        plan.records.iter().try_for_each(|record| transaction.send(record))?;
+        plan.records.iter().try_for_each(|record| transaction.send_bytes(record))?;
         transaction.send_offsets(&mut member.consumer)?;
         transaction.commit()
     }
@@ -118,7 +118,7 @@ impl Bench {
     /// Begins the transaction, and thinks better of it.
     fn begin_and_drop(&self, member: &mut Member, plan: &Plan) -> Result<Vec<RecordMetadata>> {
         let mut transaction = self.broker.transaction();
-        plan.records.iter().try_for_each(|record| transaction.send(record))?;
+        plan.records.iter().try_for_each(|record| transaction.send_bytes(record))?;
         transaction.send_offsets(&mut member.consumer)?;
         transaction.abort();
         Err(Error::Closed)
@@ -126,11 +126,12 @@ impl Bench {
 }
 
 /// The records in the places that they were given.
-fn sent(records: &[ProducerRecord], places: &[RecordMetadata]) -> Vec<Record> {
-    let record = |(record, place): (&ProducerRecord, &RecordMetadata)| Record {
+fn sent(records: &[BytesProducerRecord], places: &[RecordMetadata]) -> Vec<BytesRecord> {
+    let record = |(record, place): (&BytesProducerRecord, &RecordMetadata)| BytesRecord {
         key: record.key.clone(),
         value: record.value.clone(),
-        topic: place.topic.to_string(),
+        headers: record.headers.clone(),
+        topic: Arc::clone(&place.topic),
         partition: place.partition,
         offset: place.offset,
         timestamp: place.timestamp,
@@ -142,18 +143,18 @@ fn sent(records: &[ProducerRecord], places: &[RecordMetadata]) -> Vec<Record> {
 pub(crate) fn in_two_steps(
     broker: &merkql::broker::BrokerRef,
     member: &mut Member,
-    records: &[ProducerRecord],
+    records: &[BytesProducerRecord],
     offsets_first: bool,
 ) -> Result<Vec<RecordMetadata>> {
     if offsets_first {
         member.consumer.commit_sync()?;
     }
-    let sent = Broker::producer(broker).send_batch(records)?;
+    let sent = Broker::producer(broker).send_bytes_batch(records)?;
     if !offsets_first {
         member.consumer.commit_sync()?;
     }
-    let place = |record: Record| RecordMetadata {
-        topic: record.topic.into(),
+    let place = |record: BytesRecord| RecordMetadata {
+        topic: record.topic,
         partition: record.partition,
         offset: record.offset,
         timestamp: record.timestamp,

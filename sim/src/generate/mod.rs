@@ -8,6 +8,7 @@
 mod episodes;
 mod faults;
 mod steps;
+mod topics;
 
 use crate::profile::Profile;
 use crate::random::{Stream, stream};

@@ -1,12 +1,11 @@
 //! What the clients of a seed do.
 
 use super::Plan;
+use super::topics::TOPICS;
 use crate::random::Stream;
-use crate::scenario::{Action, RecordSpec, Restart, Step, Stop};
+use crate::scenario::{Action, Restart, Step, Stop};
 use rand::RngExt;
 
-/// The topics that a seed may have, with their partitions.
-const TOPICS: [(&str, u32); 4] = [("orders", 2), ("audit", 1), ("clicks", 3), ("mail", 1)];
 const GROUPS: [&str; 2] = ["billing", "search"];
 
 /// What a seed's clients do, with its likelihood there.
@@ -31,6 +30,7 @@ enum Kind {
     Audit,
     Maintain,
     CreateTopic,
+    ChangeTopics,
     Restart,
     Sleep,
 }
@@ -51,7 +51,8 @@ const KINDS: &[(Kind, u32, bool)] = &[
     (Kind::Transfer, 6, true),
     (Kind::Audit, 5, true),
     (Kind::Maintain, 3, true),
-    (Kind::CreateTopic, 2, false),
+    (Kind::CreateTopic, 4, false),
+    (Kind::ChangeTopics, 3, true),
     (Kind::Restart, 2, true),
     (Kind::Sleep, 1, true),
 ];
@@ -84,74 +85,41 @@ impl Mix {
     }
 }
 
-struct Maker<'p> {
-    plan: &'p mut Plan,
-    random: Stream,
+pub(super) struct Maker<'p> {
+    pub(super) plan: &'p mut Plan,
+    pub(super) random: Stream,
     steps: Vec<Step>,
-    /// How many of the topics there are so far.
-    topics: usize,
+    /// Which of the topics there are.
+    pub(super) topics: Vec<usize>,
     /// Sends that nobody has waited for yet, with the steps left until somebody does.
     waits: Vec<(u32, String, u32)>,
 }
 
 impl Maker<'_> {
-    fn push(&mut self, by: &str, does: Action) -> u32 {
+    pub(super) fn push(&mut self, by: &str, does: Action) -> u32 {
         let id = self.plan.id();
         self.steps.push(Step { id, by: by.to_owned(), does });
         id
-    }
-
-    fn records(&mut self) -> Vec<RecordSpec> {
-        let count = match self.random.random_range(0..10) {
-            0..5 => 1,
-            5..9 => self.random.random_range(2..6),
-            _ => 8,
-        };
-        // A block larger than any journal file, now and then.
-        if self.random.random_bool(0.01) {
-            let record = RecordSpec { topic: TOPICS[0].0.to_owned(), partition: 0, bytes: 3900 };
-            return vec![record; 5];
-        }
-        let mut record = || {
-            let (topic, partitions) = TOPICS[self.random.random_range(0..self.topics)];
-            let bytes = match self.random.random_range(0..20) {
-                0 => 1500,
-                1 => 2600,
-                2..6 => 200,
-                _ => self.random.random_range(0..60),
-            };
-            let partition = self.random.random_range(0..partitions);
-            RecordSpec { topic: topic.to_owned(), partition, bytes }
-        };
-        (0..count).map(|_| record()).collect()
     }
 
     fn client(&mut self, kind: &str, count: u32) -> String {
         format!("{kind}-{}", self.random.random_range(1..=count))
     }
 
-    fn create_topic(&mut self) {
-        let Some((topic, partitions)) = TOPICS.get(self.topics).copied() else { return };
-        self.topics += 1;
-        self.push("admin", Action::CreateTopic { topic: topic.to_owned(), partitions });
-        // A topic that is lost shows by its records.
-        let records = vec![RecordSpec { topic: topic.to_owned(), partition: 0, bytes: 10 }];
-        self.push("admin", Action::Send { records, producer: None, later: false });
-    }
-
     fn subscribe(&mut self) {
         let by = self.client("consumer", 4);
         let group = GROUPS[self.random.random_range(0..GROUPS.len())].to_owned();
         let count = self.random.random_range(1..=TOPICS.len());
-        let topics = TOPICS.iter().take(count).map(|(topic, _)| (*topic).to_owned()).collect();
+        let topics = TOPICS.iter().take(count).map(|topic| topic.name.to_owned()).collect();
         self.push(&by, Action::Subscribe { group, topics });
     }
 
     /// Somebody takes orders over to another topic, or thinks better of it.
     fn transfer(&mut self) {
         let by = self.client("transfer", 2);
-        let [(from, _), (to, _), ..] = TOPICS;
-        let (group, from, to) = ("ledger".to_owned(), vec![from.to_owned()], to.to_owned());
+        let [from, to, ..] = &TOPICS;
+        let (from, to) = (vec![from.name.to_owned()], to.name.to_owned());
+        let group = "ledger".to_owned();
         let abort = self.random.random_bool(0.1);
         self.push(&by, Action::Transfer { group, from, to, abort });
     }
@@ -174,18 +142,18 @@ impl Maker<'_> {
     fn make(&mut self, kind: Kind) {
         match kind {
             Kind::Send => {
-                let (by, records) = (self.client("producer", 3), self.records());
+                let (by, records) = (self.client("producer", 3), self.records(false));
                 self.push(&by, Action::Send { records, producer: None, later: false });
             }
             Kind::SendLater => {
-                let (by, records) = (self.client("producer", 3), self.records());
+                let (by, records) = (self.client("producer", 3), self.records(false));
                 let id = self.push(&by, Action::Send { records, producer: None, later: true });
                 let left = self.random.random_range(1..8);
                 self.waits.push((id, by, left));
             }
             Kind::SendAs => {
                 let producer = self.random.random_range(1..3);
-                let records = self.records();
+                let records = self.records(true);
                 let by = format!("idempotent-{producer}");
                 let producer = Some(producer);
                 self.push(&by, Action::Send { records, producer, later: false });
@@ -195,6 +163,7 @@ impl Maker<'_> {
                 self.push(&format!("idempotent-{producer}"), Action::Retry { producer });
             }
             Kind::CreateTopic => self.create_topic(),
+            Kind::ChangeTopics => self.change_topics(),
             Kind::Subscribe => self.subscribe(),
             Kind::Audit => drop(self.push("auditor", Action::Audit)),
             Kind::Maintain => drop(self.push("admin", Action::Maintain)),
@@ -227,7 +196,8 @@ impl Maker<'_> {
 pub(super) fn draw(plan: &mut Plan) -> Vec<Step> {
     let random = plan.stream("steps");
     let ops = plan.ops;
-    let mut maker = Maker { plan, random, steps: Vec::new(), topics: 0, waits: Vec::new() };
+    let mut maker =
+        Maker { plan, random, steps: Vec::new(), topics: Vec::new(), waits: Vec::new() };
     let mix = Mix::draw(&mut maker.random);
     maker.create_topic();
     for _ in 0..2 {

@@ -11,6 +11,7 @@ use crate::client::consume::Member;
 use crate::client::errors::{datum_of, name_of};
 use crate::client::memory::Memory;
 use crate::client::recorder::Recorder;
+use crate::client::topics::NewTopic;
 use merkql::broker::{Broker, BrokerRef};
 use merkql::env::os::OsClock;
 use merkql::{Error, Result};
@@ -156,7 +157,12 @@ fn declarations() -> Declarations {
 }
 
 fn create_topics(bench: &Bench) -> Result<()> {
-    TOPICS.iter().try_for_each(|(topic, partitions)| bench.create_topic(topic, *partitions, 0))
+    TOPICS.iter().try_for_each(|(topic, partitions)| {
+        bench.create_topic(
+            topic,
+            NewTopic { partitions: *partitions, retention_records: 0, is_compacted: false },
+        )
+    })
 }
 
 /// Creates the topics, as often as it takes.

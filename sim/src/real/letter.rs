@@ -67,7 +67,7 @@ impl Letter {
     pub(crate) fn remind_of_topics(bench: &Bench) {
         let mut state = bench.memory.state();
         for (topic, partitions) in TOPICS {
-            let asked = TopicMemory { partitions, retention_records: 0, exists: false };
+            let asked = TopicMemory { partitions, ..TopicMemory::default() };
             state.topics.insert(topic.to_owned(), asked);
         }
     }

@@ -61,7 +61,12 @@ fn bytes_of(step: u32, place: usize) -> u32 {
 
 /// The record of a place in a step.
 pub(crate) fn spec(topic: &str, partition: u32, step: u32, place: usize) -> RecordSpec {
-    RecordSpec { topic: topic.to_owned(), partition, bytes: bytes_of(step, place) }
+    RecordSpec {
+        topic: topic.to_owned(),
+        partition,
+        bytes: bytes_of(step, place),
+        ..RecordSpec::default()
+    }
 }
 
 /// The topic and the partition that a key of the history stands for.

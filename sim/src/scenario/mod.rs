@@ -38,7 +38,7 @@ mod strike;
 mod text;
 mod verify;
 
-pub use step::{Action, Harm, HarmAt, RecordSpec, Restart, Spot, Step, Stop};
+pub use step::{Action, Harm, HarmAt, RecordKind, RecordSpec, Restart, Spot, Step, Stop};
 pub use strike::{Address, Blow, Death, During, Keeps, KeptPart, Strike};
 pub use text::ScenarioError;
 pub use verify::{Report, verify};

@@ -37,6 +37,33 @@ pub enum Action {
         /// How many partitions it gets.
         #[serde(default = "one")]
         partitions: u32,
+        /// Only the last record of each key is kept.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        compacted: bool,
+    },
+    /// Deletes a topic. One that is created later under its name is another one.
+    DeleteTopic {
+        /// Its name.
+        topic: String,
+    },
+    /// Gives a topic more partitions.
+    AddPartitions {
+        /// Its name.
+        topic: String,
+        /// How many more.
+        #[serde(default = "one")]
+        more: u32,
+    },
+    /// Deletes the records of a partition but for the last ones.
+    DeleteRecords {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        partition: u32,
+        /// How many are kept.
+        #[serde(default)]
+        keep: u64,
     },
     /// Sends records together.
     Send {
@@ -100,7 +127,7 @@ pub enum Action {
     /// Takes the root of every partition, a proof of one of its records, and a
     /// proof that it is consistent with roots taken before.
     Audit,
-    /// Triggers maintenance, which is a checkpoint.
+    /// Triggers maintenance: compaction, and a checkpoint.
     Maintain,
     /// Stops the log and starts it again, with harm in between if there is any.
     Restart(Restart),
@@ -142,7 +169,7 @@ fn one() -> u32 {
 
 /// A record to be sent. Its value begins with the numbers of its step and of its
 /// place in it, so that no two are equal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecordSpec {
     /// The topic.
@@ -153,6 +180,27 @@ pub struct RecordSpec {
     /// How long the value is at least.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub bytes: u32,
+    /// What it is made of.
+    #[serde(default, skip_serializing_if = "is_text")]
+    pub kind: RecordKind,
+}
+
+/// What a record is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecordKind {
+    /// Text, without headers.
+    #[default]
+    Text,
+    /// A value that is no text, and headers of which two have one name.
+    Bytes,
+    /// A key, a header, and no value.
+    Tombstone,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_text(kind: &RecordKind) -> bool {
+    *kind == RecordKind::Text
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -250,6 +298,9 @@ impl Action {
     pub fn name(&self) -> &'static str {
         match self {
             Self::CreateTopic { .. } => "create-topic",
+            Self::DeleteTopic { .. } => "delete-topic",
+            Self::AddPartitions { .. } => "add-partitions",
+            Self::DeleteRecords { .. } => "delete-records",
             Self::Send { .. } => "send",
             Self::Wait { .. } => "wait",
             Self::Retry { .. } => "retry",

@@ -96,7 +96,12 @@ fn end_round(host: &mut Host, round: u32) -> Result<()> {
     let topics = bench.memory.topics();
     // To each partition: where records were lost, their offsets are given out again.
     for (number, (topic, partitions)) in (0..).zip(topics) {
-        let spec = |partition| RecordSpec { topic: topic.clone(), partition, bytes: 20 };
+        let spec = |partition| RecordSpec {
+            topic: topic.clone(),
+            partition,
+            bytes: 20,
+            ..RecordSpec::default()
+        };
         let specs: Vec<_> = (0..partitions).map(spec).collect();
         let step = END_STEPS + round * 1000 + number;
         bench.send(&process, step, &specs).unwrap_or_default();

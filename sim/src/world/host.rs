@@ -4,10 +4,11 @@ use crate::client::Bench;
 use crate::client::consume::Member;
 use crate::client::errors::name_of;
 use crate::client::produce::Pending;
+use crate::client::topics::NewTopic;
 use crate::scenario::{Action, Step};
 use merkql::{Error, Result};
 use merkql_jepsen::history::Process;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// A client, as far as it lives in the log's process.
@@ -70,8 +71,20 @@ impl Host {
         let bench = self.bench.clone();
         let (by, id) = (step.by.as_str(), step.id);
         match &step.does {
-            Action::CreateTopic { topic, partitions } => {
-                bench.create_topic(topic, *partitions, self.retention_records)
+            Action::CreateTopic { topic, partitions, compacted } => {
+                let (partitions, is_compacted) = (*partitions, *compacted);
+                let retention_records = self.retention_records;
+                let new = NewTopic { partitions, retention_records, is_compacted };
+                bench.create_topic(topic, new)
+            }
+            Action::DeleteTopic { topic } => {
+                let deleted = bench.delete_topic(topic);
+                self.observe_all();
+                deleted
+            }
+            Action::AddPartitions { topic, more } => bench.add_partitions(topic, *more),
+            Action::DeleteRecords { topic, partition, keep } => {
+                bench.delete_records(topic, *partition, *keep)
             }
             Action::Send { records, producer: Some(producer), .. } => {
                 bench.send_as(*producer, id, records)
@@ -122,10 +135,7 @@ impl Host {
                 bench.audit(&self.client(by).process.clone(), u64::from(id));
                 Ok(())
             }
-            Action::Maintain => {
-                let done = bench.broker.maintain();
-                done.inspect_err(|error| bench.recorder.met(name_of(error)))
-            }
+            Action::Maintain => bench.maintain(),
             // The nemesis's own.
             _ => Ok(()),
         }
@@ -144,6 +154,13 @@ impl Host {
         self.client(by).member = Some(member);
         self.observe(&group);
         Ok(())
+    }
+
+    /// Writes down who owns what in every group.
+    fn observe_all(&mut self) {
+        let members = self.clients.values().filter_map(|client| client.member.as_ref());
+        let groups: BTreeSet<String> = members.map(|member| member.group.clone()).collect();
+        groups.iter().for_each(|group| self.observe(group));
     }
 
     /// Writes down who owns what in a group.
