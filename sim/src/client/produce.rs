@@ -25,11 +25,21 @@ pub(crate) struct Pending {
     producer: Option<u64>,
 }
 
+/// What says to which partition a record goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Names {
+    /// Its key alone, if it has one.
+    Key,
+    /// The record itself.
+    Partition,
+}
+
 /// Records and what a history says of them before they have an offset.
 pub(crate) fn records(
     bench: &Bench,
     step: u32,
     specs: &[RecordSpec],
+    by: Names,
 ) -> (Vec<BytesProducerRecord>, Vec<MicroOp>) {
     let mut records = Vec::new();
     let mut asked = Vec::new();
@@ -37,7 +47,8 @@ pub(crate) fn records(
         let Some(topic) = bench.broker.topic(&spec.topic) else { continue };
         let number = usize::try_from(step).unwrap_or_default() + place;
         let partition = spec.partition % topic.num_partitions().max(1);
-        let record = record_of((step, place), spec, record_key(&topic, partition, number));
+        let mut record = record_of((step, place), spec, record_key(&topic, partition, number));
+        record.partition = (by == Names::Partition).then_some(partition);
         asked.push(MicroOp::send(bench.memory.key(&spec.topic, partition), datum_to_be(&record)));
         records.push(record);
     }
@@ -47,7 +58,7 @@ pub(crate) fn records(
 impl Bench {
     /// Sends records and waits.
     pub(crate) fn send(&self, process: &Process, step: u32, specs: &[RecordSpec]) -> Result<()> {
-        let (records, asked) = records(self, step, specs);
+        let (records, asked) = records(self, step, specs, Names::Key);
         match self.hand_over(process, &records, &asked)? {
             Some(pending) => self.wait(pending),
             None => Ok(()),
@@ -56,7 +67,7 @@ impl Bench {
 
     /// Hands records over. What is returned is to be waited for.
     pub(crate) fn send_later(&self, step: u32, specs: &[RecordSpec]) -> Result<Option<Pending>> {
-        let (records, asked) = records(self, step, specs);
+        let (records, asked) = records(self, step, specs, Names::Key);
         self.hand_over(&self.recorder.new_process(), &records, &asked)
     }
 
@@ -158,7 +169,8 @@ impl Bench {
     /// send of that id has got its answer.
     pub(crate) fn send_as(&self, id: u64, step: u32, specs: &[RecordSpec]) -> Result<()> {
         self.retry_unanswered(id)?;
-        let (records, asked) = records(self, step, specs);
+        // Repeated, they go to the same partitions, however many there are by then.
+        let (records, asked) = records(self, step, specs, Names::Partition);
         if records.is_empty() {
             return Ok(());
         }

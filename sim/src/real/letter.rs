@@ -4,7 +4,7 @@
 use super::workload::{TOPICS, is_numbered, place_of, spec, step_of};
 use crate::client::Bench;
 use crate::client::memory::{ProducerMemory, Sent, TopicMemory};
-use crate::client::produce::records;
+use crate::client::produce::{Names, records};
 use merkql_jepsen::history::{Action, History, Kind, MicroOp, Operation, Process};
 use merkql_jepsen::notation::Format;
 use serde::{Deserialize, Serialize};
@@ -119,7 +119,7 @@ fn remind_of_send(bench: &Bench, process: &Process, asked: &[MicroOp]) {
         spec(topic, *partition, *step, *place)
     };
     let specs: Vec<_> = named.iter().map(spec).collect();
-    let (records, again) = records(bench, *step, &specs);
+    let (records, again) = records(bench, *step, &specs, Names::Partition);
     debug_assert_eq!(again, asked, "what is sent again is what was sent");
     let mut state = bench.memory.state();
     let producer = state.producers.values_mut().find(|producer| producer.process == *process);
