@@ -194,6 +194,7 @@ pub const MARKS: &[&str] = &[
     "abandon.space_kept",
     "checkpoint.complete",
     "checkpoint.put_off",
+    "compaction.segments_replaced",
     "creation.begun_again",
     "index.not_written",
     "journal.link_block",

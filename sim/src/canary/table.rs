@@ -15,6 +15,9 @@ const LOST_BLOCK: &[Name] = &[Name::OffsetReuse, Name::Unavailable];
 /// lost it.
 const SHOWN_EARLY: &[Name] = &[Name::VanishedRead, Name::OffsetReuse, Name::Unavailable];
 
+/// A record is gone that was acknowledged, and in most runs read before that.
+const LOST_RECORD: &[Name] = &[Name::VanishedRead, Name::LostWrite, Name::IntPollSkip];
+
 /// Records stand there twice; where recovery was cut short behind the second, the
 /// log itself finds records that no journal knows.
 const DOUBLED: &[Name] = &[Name::Duplicate, Name::Unavailable];
@@ -248,6 +251,27 @@ pub const ALL: &[Canary] = &[
         hunted: Hunted::Anywhere,
         expected_by: &[Name::Undeleted],
         meaning: "Retention keeps one record more than it was asked to.",
+    },
+    Canary {
+        name: "start-not-replayed",
+        bug: Bug::Core,
+        hunted: Hunted::Honest(Profile::Strict),
+        expected_by: &[Name::Undeleted],
+        meaning: "Recovery forgets that records were deleted.",
+    },
+    Canary {
+        name: "compaction-keeps-the-first",
+        bug: Bug::Core,
+        hunted: Hunted::Honest(Profile::Strict),
+        expected_by: LOST_RECORD,
+        meaning: "Compaction keeps the first record of a key in place of the last.",
+    },
+    Canary {
+        name: "compacted-removed-early",
+        bug: Bug::Core,
+        hunted: Hunted::Honest(Profile::Strict),
+        expected_by: &[Name::Unavailable],
+        meaning: "Compaction removes the files that it has replaced before a checkpoint names the others.",
     },
     Canary {
         name: "unknown-records-forgiven",

@@ -158,7 +158,13 @@ impl Store {
                 segment.set_delete_horizon(*horizon_ns);
             }
         }
-        writer.garbage.extend(replaced.iter().flat_map(|segment| segment.file_paths()));
+        self.env.probe.mark("compaction.segments_replaced");
+        let replaced = replaced.iter().flat_map(|segment| segment.file_paths());
+        if self.env.probe.canary("compacted-removed-early") {
+            self.remove_files(replaced.collect(), &mut writer);
+        } else {
+            writer.garbage.extend(replaced);
+        }
         writer.touched.insert(log.key, Arc::clone(log));
         writer.footing = Footing::Changed;
         Ok(true)

@@ -60,6 +60,7 @@ impl Rule {
         let stays_ns = i64::try_from(retention_ms).unwrap_or(i64::MAX).saturating_mul(NS_PER_MS);
         let log_start = log.log_start();
         let mut last_offsets = HashMap::new();
+        let keeps_first = log.probe.canary("compaction-keeps-the-first");
         for (index, segment) in view.segments.iter().enumerate() {
             let next_base = view.segments.get(index + 1).map(|next| next.base_offset);
             let end = next_base.unwrap_or(view.next_offset());
@@ -68,7 +69,10 @@ impl Rule {
             }
             segment.read(segment.base_offset, end, usize::MAX, &mut |offset, body| {
                 if let Some(key) = body.key {
-                    last_offsets.insert(key_hash(key), offset);
+                    let noted = last_offsets.entry(key_hash(key)).or_insert(offset);
+                    if !keeps_first {
+                        *noted = offset;
+                    }
                 }
                 Ok(ControlFlow::Continue(()))
             })?;
