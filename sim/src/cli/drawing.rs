@@ -1,7 +1,7 @@
 //! From what seeds draw: the options that a campaign and a replay share.
 
 use crate::canary::{self, Canary};
-use crate::generate::Options;
+use crate::generate::{Options, Workload};
 use crate::profile::Profile;
 
 /// How scenarios are drawn from seeds.
@@ -13,6 +13,9 @@ pub(crate) struct Drawing {
     /// About how many operations the clients of a seed do.
     #[arg(long, value_name = "N", default_value_t = Options::default().ops)]
     ops: u32,
+    /// What clients mostly do: mixed, or exactly-once, which takes records over to another topic in transactions.
+    #[arg(long, value_name = "NAME", default_value = "mixed", value_parser = workload)]
+    workload: Workload,
     /// Plants a bug of this name in the log.
     #[arg(long, value_name = "NAME")]
     canary: Option<String>,
@@ -30,9 +33,16 @@ fn profile(name: &str) -> Result<ProfileChoice, String> {
     Ok(ProfileChoice(Some(chosen)))
 }
 
+fn workload(name: &str) -> Result<Workload, String> {
+    let all = [Workload::Mixed, Workload::ExactlyOnce];
+    let found = all.into_iter().find(|workload| workload.name() == name);
+    found.ok_or_else(|| format!("no workload is named {name:?}; there are mixed and exactly-once"))
+}
+
 impl Drawing {
     pub(crate) fn options(&self) -> Options {
-        Options { ops: self.ops, profile: self.profile.0, ..Options::default() }
+        let (profile, workload) = (self.profile.0, self.workload);
+        Options { ops: self.ops, profile, workload, ..Options::default() }
     }
 
     /// The planted bug, if one is asked for. Fails with a message if it is not known.
@@ -48,8 +58,10 @@ impl Drawing {
         let profile = self.profile.0.map(|profile| format!(" --profile {profile}"));
         let has_ops = self.ops != Options::default().ops;
         let ops = has_ops.then(|| format!(" --ops {}", self.ops));
+        let is_mixed = self.workload == Workload::Mixed;
+        let workload = (!is_mixed).then(|| format!(" --workload {}", self.workload.name()));
         let canary = self.canary.as_ref().map(|name| format!(" --canary {}", quoted(name)));
-        let arguments = [profile, ops, canary].into_iter().flatten().collect();
+        let arguments = [profile, ops, workload, canary].into_iter().flatten().collect();
         (format!("{} replay ", quoted(&program)), arguments)
     }
 }
@@ -77,7 +89,13 @@ mod tests {
 
     #[test]
     fn the_command_that_runs_a_seed_again_draws_it_from_the_same_options() {
-        for arguments in ["", "--ops 250", "--profile strict", "--profile posix --ops 7"] {
+        for arguments in [
+            "",
+            "--ops 250",
+            "--workload exactly-once",
+            "--profile strict",
+            "--profile posix --ops 7",
+        ] {
             let drawing = parsed(arguments);
             let (before, after) = drawing.replay();
             assert!(before.ends_with(" replay "), "{before}");

@@ -20,12 +20,27 @@ pub(crate) struct TopicMemory {
     pub(crate) retention_records: u64,
     /// Whether only the last record of each key is kept.
     pub(crate) is_compacted: bool,
-    /// Whether the log has said that it is there.
-    pub(crate) exists: bool,
-    /// Nobody knows whether it was deleted.
-    pub(crate) is_doomed: bool,
-    /// Whether it was there, and is gone: the next of its name is another one.
-    pub(crate) is_gone: bool,
+    pub(crate) presence: Presence,
+}
+
+/// Whether a topic is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Presence {
+    /// It was asked for, and the log has not said that it is there.
+    #[default]
+    Asked,
+    /// The log has said so.
+    There,
+    /// It was there, and nobody knows whether it was deleted.
+    Doomed,
+    /// It was there, and is gone: the next of its name is another one.
+    Gone,
+}
+
+impl TopicMemory {
+    pub(crate) fn exists(&self) -> bool {
+        matches!(self.presence, Presence::There | Presence::Doomed)
+    }
 }
 
 /// A send under a producer id.
@@ -145,7 +160,7 @@ impl Memory {
     /// The topics that exist, with their partitions.
     pub(crate) fn topics(&self) -> Vec<(String, u32)> {
         let state = self.state();
-        let existing = state.topics.iter().filter(|(_, topic)| topic.exists);
+        let existing = state.topics.iter().filter(|(_, topic)| topic.exists());
         existing.map(|(name, topic)| (name.clone(), topic.partitions)).collect()
     }
 
@@ -214,15 +229,17 @@ impl Memory {
         for name in &present {
             let count = broker.topic(name).map(|topic| topic.num_partitions());
             if let Some(topic) = self.state().topics.get_mut(name) {
-                topic.exists = true;
-                topic.is_doomed = false;
+                topic.presence = Presence::There;
                 topic.partitions = count.unwrap_or(topic.partitions);
             }
         }
-        let doomed = |name: &String| self.state().topics.get(name).is_some_and(|of| of.is_doomed);
-        let names: Vec<String> = self.topics().into_iter().map(|(name, _)| name).collect();
-        for name in names.into_iter().filter(|name| doomed(name) && !present.contains(name)) {
-            self.note_gone(recorder, &name);
+        let doomed: Vec<String> = {
+            let state = self.state();
+            let doomed = state.topics.iter().filter(|(_, of)| of.presence == Presence::Doomed);
+            doomed.map(|(name, _)| name.clone()).collect()
+        };
+        for name in doomed.iter().filter(|name| !present.contains(name)) {
+            self.note_gone(recorder, name);
         }
         self.note_ends(recorder, broker);
     }
@@ -231,7 +248,7 @@ impl Memory {
     pub(crate) fn note_gone(&self, recorder: &Recorder, name: &str) {
         let keys = self.keys_of(&[name.to_owned()]);
         if let Some(topic) = self.state().topics.get_mut(name) {
-            (topic.exists, topic.is_doomed, topic.is_gone) = (false, false, true);
+            topic.presence = Presence::Gone;
         }
         let gone = keys.into_iter().map(|key| (key, Vec::new())).collect();
         recorder.note("deletion", Action::Removed(gone));

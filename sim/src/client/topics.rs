@@ -3,7 +3,7 @@
 
 use super::Bench;
 use super::errors::{datum_of as datum_of_error, kind_of, name_of};
-use super::memory::TopicMemory;
+use super::memory::{Presence, TopicMemory};
 use merkql::Result;
 use merkql::topic::{Compaction, TopicConfig};
 use merkql_jepsen::history::{Action, Attachments, Kind, Span};
@@ -24,10 +24,11 @@ impl Bench {
         {
             let mut state = self.memory.state();
             let known = state.topics.get(name).copied();
-            if known.is_some_and(|topic| topic.is_gone) {
+            let is_gone = known.is_some_and(|topic| topic.presence == Presence::Gone);
+            if is_gone {
                 state.begin_life(name);
             }
-            if known.is_none_or(|topic| topic.is_gone) {
+            if known.is_none() || is_gone {
                 let asked = TopicMemory {
                     partitions,
                     retention_records,
@@ -48,7 +49,7 @@ impl Bench {
         match &created {
             Ok(()) => {
                 if let Some(topic) = self.memory.state().topics.get_mut(name) {
-                    topic.exists = true;
+                    topic.presence = Presence::There;
                 }
             }
             Err(error) => self.recorder.met(name_of(error)),
@@ -57,7 +58,7 @@ impl Bench {
     }
 
     fn exists(&self, name: &str) -> bool {
-        self.memory.state().topics.get(name).is_some_and(|topic| topic.exists)
+        self.memory.state().topics.get(name).is_some_and(TopicMemory::exists)
     }
 
     /// Deletes a topic.
@@ -68,7 +69,7 @@ impl Bench {
         let process = self.recorder.new_process();
         let action = Action::Delete(self.memory.keys_of(&[name.to_owned()]));
         if let Some(topic) = self.memory.state().topics.get_mut(name) {
-            topic.is_doomed = true;
+            topic.presence = Presence::Doomed;
         }
         self.recorder.invoke(&process, action.clone());
         let deleted = self.broker.delete_topic(name);
@@ -81,8 +82,9 @@ impl Bench {
                 self.recorder.met(name_of(error));
                 let kind = kind_of(error);
                 self.recorder.not_ok(&process, kind, action, datum_of_error(error));
-                if let Some(topic) = self.memory.state().topics.get_mut(name) {
-                    topic.is_doomed = kind != Kind::Fail;
+                let mut state = self.memory.state();
+                if let Some(topic) = state.topics.get_mut(name).filter(|_| kind == Kind::Fail) {
+                    topic.presence = Presence::There;
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! What the clients of a seed do.
 
-use super::Plan;
 use super::topics::TOPICS;
+use super::{Plan, Workload};
 use crate::random::Stream;
 use crate::scenario::{Action, Restart, Step, Stop};
 use rand::RngExt;
@@ -57,8 +57,24 @@ const KINDS: &[(Kind, u32, bool)] = &[
     (Kind::Sleep, 1, true),
 ];
 
+/// The shares where records are taken over exactly once.
+const EXACTLY_ONCE: &[(Kind, u32, bool)] = &[
+    (Kind::Transfer, 50, false),
+    (Kind::Send, 20, false),
+    (Kind::SendLater, 8, true),
+    (Kind::SendAs, 8, true),
+    (Kind::Maintain, 3, true),
+    (Kind::Restart, 4, true),
+    (Kind::Sleep, 4, true),
+    (Kind::Audit, 2, true),
+];
+
 impl Mix {
-    fn draw(random: &mut Stream) -> Self {
+    fn draw(random: &mut Stream, workload: Workload) -> Self {
+        let kinds = match workload {
+            Workload::Mixed => KINDS,
+            Workload::ExactlyOnce => EXACTLY_ONCE,
+        };
         let weight = |(kind, weight, can_lack): &(Kind, u32, bool)| {
             let factor = match random.random_range(0..5) {
                 0 if *can_lack => 0,
@@ -68,7 +84,7 @@ impl Mix {
             };
             (weight * factor, *kind)
         };
-        let weights: Vec<_> = KINDS.iter().map(weight).collect();
+        let weights: Vec<_> = kinds.iter().map(weight).collect();
         let total = weights.iter().map(|(weight, _)| weight).sum();
         Self { weights, total }
     }
@@ -112,6 +128,11 @@ impl Maker<'_> {
         let count = self.random.random_range(1..=TOPICS.len());
         let topics = TOPICS.iter().take(count).map(|topic| topic.name.to_owned()).collect();
         self.push(&by, Action::Subscribe { group, topics });
+    }
+
+    /// Whether what was taken over can be counted in the end.
+    fn keeps_all(&self) -> bool {
+        self.plan.workload == Workload::ExactlyOnce
     }
 
     /// Somebody takes orders over to another topic, or thinks better of it.
@@ -169,7 +190,8 @@ impl Maker<'_> {
             Kind::Maintain => drop(self.push("admin", Action::Maintain)),
             Kind::Restart => {
                 let retention = [None, None, Some(0), Some(6), Some(15)];
-                let retention_records = retention[self.random.random_range(0..retention.len())];
+                let drawn = retention[self.random.random_range(0..retention.len())];
+                let retention_records = drawn.filter(|_| !self.keeps_all());
                 let restart = Restart { how: Stop::Close, harm: Vec::new(), retention_records };
                 self.push("nemesis", Action::Restart(restart));
             }
@@ -198,8 +220,11 @@ pub(super) fn draw(plan: &mut Plan) -> Vec<Step> {
     let ops = plan.ops;
     let mut maker =
         Maker { plan, random, steps: Vec::new(), topics: Vec::new(), waits: Vec::new() };
-    let mix = Mix::draw(&mut maker.random);
+    let mix = Mix::draw(&mut maker.random, maker.plan.workload);
     maker.create_topic();
+    if maker.plan.workload == Workload::ExactlyOnce {
+        maker.create_topic_at(1);
+    }
     for _ in 0..2 {
         maker.subscribe();
     }

@@ -36,7 +36,13 @@ impl Maker<'_> {
         let possible = if self.plan.has_class_d { TOPICS_UNDER_DAMAGE } else { TOPICS.len() };
         let absent: Vec<usize> = (0..possible).filter(|at| !self.topics.contains(at)).collect();
         let drawn = if self.topics.is_empty() { 0 } else { self.draw_below(absent.len()) };
-        let Some(at) = absent.get(drawn).copied() else { return };
+        if let Some(at) = absent.get(drawn).copied() {
+            self.create_topic_at(at);
+        }
+    }
+
+    /// Creates the topic of this place.
+    pub(super) fn create_topic_at(&mut self, at: usize) {
         self.topics.push(at);
         let Topic { name, partitions, compacted, .. } = TOPICS[at];
         let topic = name.to_owned();

@@ -160,7 +160,9 @@ impl Host {
     fn observe_all(&mut self) {
         let members = self.clients.values().filter_map(|client| client.member.as_ref());
         let groups: BTreeSet<String> = members.map(|member| member.group.clone()).collect();
-        groups.iter().for_each(|group| self.observe(group));
+        for group in &groups {
+            self.observe(group);
+        }
     }
 
     /// Writes down who owns what in a group.
