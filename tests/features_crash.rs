@@ -5,6 +5,7 @@
 
 mod support_compaction;
 
+use merkql::Error;
 use merkql::broker::{Broker, BrokerConfig, BrokerRef};
 use merkql::compression::Compression;
 use merkql::consumer::{ConsumerConfig, OffsetReset};
@@ -13,7 +14,7 @@ use merkql::hash::Hash;
 use merkql::record::BytesProducerRecord;
 use merkql::topic::TopicConfig;
 use merkql_sim::disk::{CrashPhase, CrashPoint, IoEvent};
-use merkql_sim::fault::OpKind;
+use merkql_sim::fault::{Arm, Fault, OpKind, SyncFailure};
 use merkql_sim::profile::Profile;
 use merkql_sim::random::stream;
 use std::collections::{BTreeMap, BTreeSet};
@@ -175,36 +176,48 @@ fn observe(broker: &BrokerRef) -> Seen {
     seen
 }
 
-/// Carries out steps until one fails, and says which; `each` sees the log after each.
+/// Carries out a step behind which `sent` records will have been sent.
+fn carry_out(world: &World, broker: &mut BrokerRef, sent: usize, step: Step) -> merkql::Result<()> {
+    match step {
+        Step::Create(topic) => broker.create_topic_with(topic, &config(topic)),
+        Step::Send(topic, count) => {
+            // One block: a crash in it leaves all or nothing.
+            let records: Vec<_> = (sent - count..sent).map(|n| record(topic, n)).collect();
+            Broker::producer(broker).send_bytes_batch(&records).map(drop)
+        }
+        Step::Transact(sequence, topic) => transact(broker, sequence, topic),
+        Step::DeleteRecords(topic, before) => broker.delete_records(topic, 0, before),
+        Step::Delete(topic) => broker.delete_topic(topic),
+        Step::Grow(topic, total) => broker.add_partitions(topic, total),
+        Step::Advance(time) => {
+            world.clock.advance(time);
+            Ok(())
+        }
+        Step::Maintain => broker.maintain(),
+        Step::Reopen => Broker::close(broker).and_then(|()| {
+            *broker = open(world)?;
+            Ok(())
+        }),
+    }
+}
+
+/// Carries out steps until one fails twice, and says which; `each` sees the log
+/// after each.
 fn run(world: &World, mut each: impl FnMut(&BrokerRef)) -> usize {
     let Ok(mut broker) = open(world) else { return 0 };
     let mut sent = 0;
     for (index, step) in SCRIPT.into_iter().enumerate() {
-        let done = match step {
-            Step::Create(topic) => broker.create_topic_with(topic, &config(topic)),
-            Step::Send(topic, count) => {
-                // One block: a crash in it leaves all or nothing.
-                let records: Vec<_> = (sent..sent + count).map(|n| record(topic, n)).collect();
-                sent += count;
-                Broker::producer(&broker).send_bytes_batch(&records).map(drop)
+        sent += if let Step::Send(_, count) = step { count } else { 0 };
+        if let Err(error) = carry_out(world, &mut broker, sent, step) {
+            // What did not latch the log promises to have changed nothing.
+            let again = carry_out(world, &mut broker, sent, step);
+            if let Err(again) = again {
+                let may_end = matches!(again, Error::NeedsReopen { .. })
+                    || matches!(step, Step::Reopen)
+                    || world.disk.is_dead();
+                assert!(may_end, "{step:?}: {error}, {again}");
+                return index;
             }
-            Step::Transact(sequence, topic) => transact(&broker, sequence, topic),
-            Step::DeleteRecords(topic, before) => broker.delete_records(topic, 0, before),
-            Step::Delete(topic) => broker.delete_topic(topic),
-            Step::Grow(topic, total) => broker.add_partitions(topic, total),
-            Step::Advance(time) => {
-                world.clock.advance(time);
-                Ok(())
-            }
-            Step::Maintain => broker.maintain(),
-            Step::Reopen => Broker::close(&broker).and_then(|()| {
-                broker = open(world)?;
-                Ok(())
-            }),
-        };
-        if done.is_err() {
-            assert!(world.disk.is_dead(), "{step:?}: {done:?}");
-            return index;
         }
         each(&broker);
     }
@@ -374,4 +387,49 @@ fn a_crash_at_any_operation_leaves_the_log_as_before_or_after_the_call() {
 #[test]
 fn a_crash_at_any_operation_where_records_are_packed() {
     sweep(Compression::Lz4);
+}
+
+/// Lets the operation of this kind fail before which `skip` others succeed.
+fn fail_at(on: OpKind, skip: u64, fault: &Fault, snapshots: &[Seen]) {
+    let world = World::new(Compression::None, 512);
+    let armed = world.disk.arm(Arm::nth(fault.clone(), on, "*", skip));
+    let step = run(&world, |_| {});
+    println!("{fault:?} of {on:?} {skip}: {armed:?}, step {step}, {:?}", SCRIPT.get(step));
+    for death in [None, Some(Profile::Ext4), Some(Profile::Posix)] {
+        let world = world.fork();
+        world.disk.disarm_all();
+        if let Some(profile) = death {
+            let survivors = profile.draw(&world.disk.unsynced(), &mut stream(skip, "fault"));
+            world.disk.power_cut(&survivors);
+        } else {
+            world.disk.kill();
+        }
+        judge(&world, snapshots, step);
+    }
+}
+
+#[test]
+fn an_operation_that_fails_leaves_the_log_as_before_or_after_the_call() {
+    let world = World::new(Compression::None, 512);
+    world.disk.record_trace();
+    let mut snapshots = vec![Seen::default()];
+    run(&world, |broker| snapshots.push(observe(broker)));
+    let mut counts = BTreeMap::new();
+    for event in world.disk.take_trace() {
+        *counts.entry(event.on).or_insert(0) += 1;
+    }
+    for (on, count) in counts {
+        use SyncFailure::{KeptClean, Reverted};
+        let faults = match on {
+            OpKind::SyncData | OpKind::SyncDir => {
+                [KeptClean, Reverted].map(Fault::FailedSync).to_vec()
+            }
+            OpKind::TryLock => Vec::new(),
+            OpKind::WriteAt | OpKind::Allocate => vec![Fault::IoError { after_bytes: 100 }],
+            _ => vec![Fault::IoError { after_bytes: 0 }],
+        };
+        for fault in faults {
+            (0..count).for_each(|skip| fail_at(on, skip, &fault, &snapshots));
+        }
+    }
 }
