@@ -177,6 +177,75 @@ fn the_disk_of_a_deleted_topic_is_freed_by_appends_a_few_folders_at_a_time() {
 }
 
 #[test]
+fn the_disk_of_a_deleted_partition_is_freed_by_appends_a_few_files_at_a_time() {
+    let dir = scratch();
+    let window = Watched::swift();
+    let config = BrokerConfig {
+        journal_initial_bytes: 64 << 10,
+        journal_max_bytes: 64 << 10,
+        segment_bytes: 512,
+        ..window.config(dir.path())
+    };
+    let broker = Broker::open(config).unwrap();
+    let producer = Broker::producer(&broker);
+    for number in 0..200 {
+        producer.send(&keyless("t", format!("{number:0>400}"))).unwrap();
+    }
+    assert!(files(dir.path(), ".log").len() > 150);
+    broker.delete_topic("t").unwrap();
+    let mut most = 0;
+    for _ in 0..100 {
+        window.take();
+        producer.send(&keyless("u", "v")).unwrap();
+        let removed = |call: &support::watched::Call| call.op == support::watched::Op::Remove;
+        most = most.max(window.take().into_iter().filter(removed).count());
+    }
+    assert_eq!(topic_folders(dir.path()), ["u.2"]);
+    assert!(most <= 24, "{most} removals with one append");
+}
+
+#[test]
+fn what_is_left_of_a_deleted_topic_and_cannot_be_removed_keeps_nobody_out() {
+    let dir = scratch();
+    let kept = scratch();
+    let broker = with_records(dir.path(), 1, 3);
+    copy_dir(dir.path(), kept.path());
+    broker.delete_topic("t").unwrap();
+    send_numbered(&Broker::producer(&broker), "u", "v", 1);
+    drop(broker);
+    let left = ".merkql/topics/t.1";
+    copy_dir(&kept.path().join(left), &dir.path().join(left));
+    let window = Watched::default();
+    window.refuse(|call| {
+        let refused = call.op == support::watched::Op::Remove && call.path.ends_with("t.1/0");
+        refused.then(|| std::io::ErrorKind::PermissionDenied.into())
+    });
+    let broker = window.open(dir.path());
+    send_numbered(&Broker::producer(&broker), "u", "v", 1);
+    drop(broker);
+    assert_eq!(topic_folders(dir.path()), ["t.1", "u.2"]);
+    drop(open(dir.path()));
+    assert_eq!(topic_folders(dir.path()), ["u.2"]);
+}
+
+#[test]
+fn folders_whose_names_the_log_does_not_give_stay() {
+    let dir = scratch();
+    let broker = with_records(dir.path(), 1, 3);
+    broker.delete_topic("t").unwrap();
+    broker.create_topic("u", 1).unwrap();
+    drop(broker);
+    let topics = dir.path().join(".merkql/topics");
+    for name in ["t.01", "t.+1", "u.2/01", "u.2/+1"] {
+        fs::create_dir(topics.join(name)).unwrap();
+        fs::write(topics.join(name).join("notes"), "somebody's").unwrap();
+    }
+    drop(open(dir.path()));
+    assert_eq!(topic_folders(dir.path()), ["t.+1", "t.01", "u.2"]);
+    assert!(topics.join("u.2/01/notes").exists() && topics.join("u.2/+1/notes").exists());
+}
+
+#[test]
 fn what_a_crash_left_of_a_deleted_topic_goes_at_the_next_open() {
     let dir = scratch();
     let copy = scratch();

@@ -72,6 +72,10 @@ impl FilePool {
         }
     }
 
+    fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
+    }
+
     fn tick(&self) -> u64 {
         self.clock.fetch_add(1, Ordering::Relaxed)
     }
@@ -84,6 +88,8 @@ impl FilePool {
         open: impl FnOnce() -> Result<Arc<dyn File>>,
     ) -> Result<Arc<dyn File>> {
         let mut files = self.make_room(purpose)?;
+        // Under the lock, so that nothing is opened or created behind a close.
+        self.check_open()?;
         let mut slot = lock(&newcomer.handle);
         newcomer.check_wanted()?;
         if let Some(handle) = &*slot {
@@ -240,9 +246,7 @@ impl PooledFile {
     }
 
     fn handle(self: &Arc<Self>, purpose: Purpose) -> Result<Arc<dyn File>> {
-        if self.pool.closed.load(Ordering::Acquire) {
-            return Err(Error::Closed);
-        }
+        self.pool.check_open()?;
         self.last_use.store(self.pool.tick(), Ordering::Relaxed);
         if let Some(handle) = &*lock(&self.handle) {
             return Ok(Arc::clone(handle));

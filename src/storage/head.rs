@@ -179,11 +179,16 @@ impl PartitionLog {
         self.sync_dir().inspect_err(|_| drop(self.pool().file_system().remove_file(path)))
     }
 
-    /// Makes the names in the partition's folder durable. A failure latches:
-    /// a name that was to be durable may not be.
+    /// Makes the names in the partition's folder durable. A failure latches: a
+    /// name that was to be durable may not be. That of a deleted topic was to be
+    /// nothing any more; its folder may be gone.
     pub(crate) fn sync_dir(&self) -> Result<()> {
         let synced = self.pool().file_system().sync_dir(self.dir()).at("sync", self.dir());
-        synced.inspect_err(|error| self.pool().latch().set(error))
+        synced.or_else(|error| {
+            self.check_living()?;
+            self.pool().latch().set(&error);
+            Err(error)
+        })
     }
 }
 

@@ -19,6 +19,7 @@ use crate::error::{IoContext, Result};
 use crate::topic::check_name;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::str::FromStr;
 use std::sync::Arc;
 
 /// Finds folders that neither manifest nor journal names. One that they cannot
@@ -37,7 +38,7 @@ pub(crate) fn judge_topic_folders(
     let incarnations: BTreeSet<u64> = living.iter().map(|topic| topic.incarnation).collect();
     for entry in folders(context, topics_dir)? {
         let Some((name, number)) = entry.name.rsplit_once('.') else { continue };
-        let Ok(incarnation) = number.parse::<u64>() else { continue };
+        let Some(incarnation) = parse_number::<u64>(number) else { continue };
         if incarnation.saturating_sub(known_below) >= NUMBERS_AHEAD_MAX {
             continue;
         }
@@ -59,6 +60,11 @@ pub(crate) fn judge_topic_folders(
     Ok(())
 }
 
+/// The number, if the text is one as the log writes it: other names are not ours.
+fn parse_number<N: FromStr + ToString>(text: &str) -> Option<N> {
+    text.parse().ok().filter(|number: &N| number.to_string() == text)
+}
+
 fn folders(context: &PartitionContext, dir: &Path) -> Result<Vec<DirEntry>> {
     match context.pool.file_system().list(dir).at("list", dir) {
         Err(error) if error.is_not_found() => Ok(Vec::new()),
@@ -78,7 +84,7 @@ fn judge_partition_folders(
     findings: &mut Findings,
 ) -> Result<()> {
     for entry in folders(context, dir)? {
-        let Ok(partition) = entry.name.parse::<u32>() else { continue };
+        let Some(partition) = parse_number::<u32>(&entry.name) else { continue };
         if partition >= topic.partition_count() {
             let dir = dir.join(&entry.name);
             refuse_unknown_partition(context, &dir, topic.incarnation, partition)?;
@@ -90,7 +96,7 @@ fn judge_partition_folders(
 
 fn refuse_unknown_topic(context: &PartitionContext, dir: &Path, incarnation: u64) -> Result<()> {
     for entry in folders(context, dir)? {
-        let Ok(partition) = entry.name.parse::<u32>() else { continue };
+        let Some(partition) = parse_number::<u32>(&entry.name) else { continue };
         refuse_unknown_partition(context, &dir.join(&entry.name), incarnation, partition)?;
     }
     Ok(())

@@ -273,6 +273,7 @@ impl Store {
         let mut files = std::mem::take(&mut writer.garbage);
         files.extend(findings.leftover_files);
         self.remove_files(files, writer);
-        findings.leftover_folders.iter().try_for_each(|dir| self.remove_folder(dir))
+        self.remove_folders_now(findings.leftover_folders, writer);
+        Ok(())
     }
 }

@@ -41,6 +41,8 @@ impl Store {
     fn remove_up_to(&self, files: usize, folders: usize, writer: &mut Writer) {
         let removable = &mut writer.removable;
         let files = removable.files.drain(..files.min(removable.files.len())).collect();
+        // Emptied first: a folder goes at once, with all that is in it.
+        let folders = if removable.files.is_empty() { folders } else { 0 };
         let folders = removable.folders.drain(..folders.min(removable.folders.len())).collect();
         self.remove_files(files, writer);
         self.remove_folders_now(folders, writer);
@@ -57,7 +59,9 @@ impl Store {
         }
     }
 
-    fn remove_folders_now(&self, dirs: Vec<PathBuf>, writer: &mut Writer) {
+    /// Removes folders that nothing names, with all that is in them. One that cannot
+    /// be removed now is tried again after the next checkpoint.
+    pub(crate) fn remove_folders_now(&self, dirs: Vec<PathBuf>, writer: &mut Writer) {
         for dir in dirs {
             match self.remove_folder(&dir) {
                 Err(error) if !error.is_not_found() => {

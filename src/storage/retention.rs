@@ -49,7 +49,10 @@ impl Store {
         for partition in topics.flat_map(|topic| &topic.partitions) {
             let grows = draft.partitions.contains_key(&partition.key);
             if let Some(start) = partition.retained_from(now_ns, grows) {
-                draft.starts.insert(partition.key, (Arc::clone(partition), start));
+                let drafted = draft.starts.entry(partition.key);
+                let (_, drafted) = drafted.or_insert((Arc::clone(partition), start));
+                // The block may delete records beyond what retention takes.
+                *drafted = start.max(*drafted);
             }
         }
     }

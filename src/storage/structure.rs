@@ -199,7 +199,11 @@ impl Writer {
             Change::Delete(topic) => {
                 tables.delete(topic.incarnation);
                 self.touched.retain(|key, _| key.incarnation != topic.incarnation);
-                topic.partitions.iter().for_each(|partition| partition.delete());
+                for partition in &topic.partitions {
+                    partition.delete();
+                    let view = partition.view();
+                    self.garbage.extend(view.segments.iter().flat_map(|one| one.file_paths()));
+                }
                 self.garbage_folders.extend(folders_of(&topic));
             }
             Change::Grow { new, .. } => tables.put(new),

@@ -37,6 +37,7 @@ use crate::sync::lock;
 use plan::{Plan, Rule};
 use rewrite::rewrite;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What the last pass over a partition saw: another one is of use only once
@@ -97,39 +98,49 @@ impl Store {
     ) -> Result<Option<i64>> {
         let rule = Rule::survey(log, view, now_ns)?;
         let plan = Plan::make(log, view, &rule)?;
-        let mut outputs: Vec<Output> = Vec::new();
-        for group in &plan.groups {
-            match rewrite(log, &plan.sealed, group, &rule) {
-                Ok(output) => outputs.push((group.clone(), output)),
-                Err(error) => {
-                    self.discard(&outputs);
-                    return Err(error);
-                }
-            }
+        let mut made = Vec::new();
+        let shown = self.write_and_show(log, &plan, &rule, &mut made);
+        if !matches!(shown, Ok(true)) {
+            self.discard(made);
         }
-        if !outputs.is_empty() {
-            log.sync_dir()?;
-        }
-        let shown = self.show(log, &plan, &outputs).inspect_err(|_| self.discard(&outputs))?;
-        if !shown {
-            self.discard(&outputs);
+        if !shown? {
             return Ok(None);
         }
         let horizons = log.view().segments.iter().map(|s| s.delete_horizon_ns()).min();
         Ok(Some(horizons.unwrap_or(i64::MAX)))
     }
 
+    /// Writes what the plan wants, and shows it to readers; `false` as in
+    /// [`Store::show`]. Notes in `made` the files that it made.
+    fn write_and_show(
+        &self,
+        log: &Arc<PartitionLog>,
+        plan: &Plan,
+        rule: &Rule,
+        made: &mut Vec<PathBuf>,
+    ) -> Result<bool> {
+        let mut outputs: Vec<Output> = Vec::new();
+        for group in &plan.groups {
+            outputs.push((group.clone(), rewrite(log, &plan.sealed, group, rule, made)?));
+        }
+        if !outputs.is_empty() {
+            log.sync_dir()?;
+        }
+        self.show(log, plan, &outputs)
+    }
+
     /// Whether the topic is still there.
     fn lives(&self, log: &Arc<PartitionLog>) -> bool {
-        self.tables().partitions().any(|living| Arc::ptr_eq(living, log))
+        self.tables().partition(log.key).is_some()
     }
 
     /// Removes files that were written in vain. What stays is removed by the next
-    /// recovery, and so does everything once the log is latched.
-    fn discard(&self, outputs: &[Output]) {
-        let paths = outputs.iter().map(|(_, output)| output.file.path().to_owned()).collect();
-        if self.latch.check().is_ok() {
-            self.remove_files(paths, &mut lock(&self.writer));
+    /// recovery, and so does everything once the log is latched, or closed: then the
+    /// directory is somebody else's.
+    fn discard(&self, made: Vec<PathBuf>) {
+        let mut writer = lock(&self.writer);
+        if self.check_open().and_then(|()| self.latch.check()).is_ok() {
+            self.remove_files(made, &mut writer);
         }
     }
 

@@ -12,6 +12,7 @@ use crate::storage::manifest::NO_HORIZON_NS;
 use crate::storage::partition::PartitionLog;
 use crate::storage::segment::{Segment, SegmentMeta};
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// How many bytes are written at once.
@@ -19,12 +20,14 @@ const WRITE_BYTES: usize = 1 << 20;
 
 /// Writes the segments `group` of `sealed` as one, and syncs it: the checkpoint,
 /// which would do it otherwise, keeps commits waiting. Its name is durable only
-/// after a sync of the folder. On failure nothing is left behind.
+/// after a sync of the folder. A file that it made is noted in `made`, and left to
+/// the caller, be it whole or not.
 pub(super) fn rewrite(
     log: &PartitionLog,
     sealed: &[Arc<Segment>],
     group: &Range<usize>,
     rule: &Rule,
+    made: &mut Vec<PathBuf>,
 ) -> Result<Arc<Segment>> {
     let inputs = sealed.get(group.clone()).unwrap_or_default();
     let (Some(first), Some(next)) = (inputs.first(), sealed.get(group.end)) else {
@@ -33,15 +36,10 @@ pub(super) fn rewrite(
     let generation = log.head().take_generation();
     let path = Segment::path_in(log.dir(), first.base_offset, generation);
     let file = PooledFile::create(log.pool(), path.clone())?;
+    made.push(path);
     let mut writer = Rewriter::new(log, rule, Arc::clone(&file), first);
-    let written = writer.write_all(inputs, next).and_then(|()| file.sync());
-    if let Err(error) = written {
-        if log.pool().latch().check().is_ok() {
-            // What stays is a leftover, which the next recovery removes.
-            drop(log.pool().file_system().remove_file(&path));
-        }
-        return Err(error);
-    }
+    writer.write_all(inputs, next)?;
+    file.sync()?;
     let meta = SegmentMeta {
         base_offset: first.base_offset,
         generation,
