@@ -215,9 +215,13 @@ pub enum Error {
         remembered: usize,
     },
     /// The consumer does not own the partition: it was never assigned, or a
-    /// rebalance has given it to another member. (Kafka: `CommitFailedException`,
+    /// rebalance has given it to another member; or the consumer chose it by
+    /// [`assign`](crate::consumer::Consumer::assign) and would commit what a live
+    /// member of the group owns. (Kafka: `CommitFailedException`,
     /// `IllegalStateException`.)
-    #[error("{topic}/{partition} is not assigned to this consumer")]
+    #[error(
+        "{topic}/{partition} is not assigned to this consumer, or another member of its group owns it"
+    )]
     NotAssigned {
         /// The topic.
         topic: String,

@@ -210,7 +210,7 @@ fn a_member_that_stops_polling_loses_its_partitions_and_cannot_commit_them() {
     assert_eq!(poll_values(&mut other), ["v0", "v1", "v2"]);
     let refused = stuck.commit_sync().unwrap_err();
     assert!(matches!(refused, Error::NotAssigned { partition: 0, .. }), "{refused}");
-    assert_eq!(refused.to_string(), "t/0 is not assigned to this consumer");
+    assert!(refused.to_string().starts_with("t/0 is not assigned to this consumer"), "{refused}");
     other.commit_sync().unwrap();
     // Polling again, it is a member like any other.
     thread::sleep(Duration::from_millis(80));

@@ -3,14 +3,26 @@
 
 mod support;
 
+use merkql::Error;
+use merkql::admin::{
+    GroupDescription, GroupOffset, MemberDescription, PartitionDescription, TopicDescription,
+};
 use merkql::broker::{Broker, BrokerConfig, BrokerRef};
 use merkql::compression::Compression;
-use merkql::consumer::{Consumer, ConsumerConfig, OffsetReset};
+use merkql::consumer::{
+    Consumer, ConsumerConfig, ConsumerOptions, OffsetAndTimestamp, OffsetReset, PollFuture,
+    RebalanceListener, WakeupHandle,
+};
 use merkql::hash::Hash;
-use merkql::producer::Producer;
-use merkql::record::{ProducerRecord, Record};
-use merkql::topic::{RetentionConfig, Topic};
-use merkql::tree::{MerkleTree, Proof};
+use merkql::partition::Partition;
+use merkql::producer::{
+    IdempotentProducer, PendingSend, Producer, ProducerOptions, SendFuture, Transaction,
+};
+use merkql::record::{
+    BytesProducerRecord, BytesRecord, Header, ProducerRecord, Record, RecordMetadata,
+};
+use merkql::topic::{Compaction, RetentionConfig, Topic, TopicConfig};
+use merkql::tree::{ConsistencyProof, MerkleTree, Proof};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -153,6 +165,73 @@ fn producers_and_consumers_have_their_items() {
     assert!(none.is_empty());
     assert!(polled.unwrap().is_empty());
     subscribed.and(committed).and(closed).unwrap();
+}
+
+/// What an item can be used for: asserted by being called.
+fn is_debug<T: std::fmt::Debug>() {}
+fn is_shared<T: Send + Sync + std::fmt::Debug>() {}
+fn is_value<T: Send + Sync + Clone + PartialEq + std::fmt::Debug>() {}
+
+#[test]
+fn what_is_public_can_be_sent_shared_cloned_and_printed_where_that_makes_sense() {
+    is_shared::<Broker>();
+    is_shared::<Producer>();
+    is_shared::<IdempotentProducer>();
+    is_clone::<IdempotentProducer>();
+    is_shared::<Transaction<'_>>();
+    is_shared::<PendingSend>();
+    is_shared::<PendingSend<BytesRecord>>();
+    is_shared::<SendFuture<BytesRecord>>();
+    is_shared::<Consumer>();
+    is_shared::<PollFuture<'_, Record>>();
+    is_shared::<WakeupHandle>();
+    is_clone::<WakeupHandle>();
+    is_send::<ConsumerOptions>();
+    is_debug::<ConsumerOptions>();
+    is_send::<Box<dyn RebalanceListener>>();
+    is_shared::<Topic>();
+    is_shared::<Partition>();
+    is_clone::<Partition>();
+    is_shared::<BrokerConfig>();
+    is_shared::<Error>();
+    is_clone::<Error>();
+    let _: fn(Error) -> Box<dyn std::error::Error + Send + Sync> = |error| Box::new(error);
+
+    is_value::<ConsumerConfig>();
+    is_value::<OffsetReset>();
+    is_value::<OffsetAndTimestamp>();
+    is_value::<ProducerOptions>();
+    is_value::<(Record, ProducerRecord, BytesRecord, BytesProducerRecord, Header)>();
+    is_value::<RecordMetadata>();
+    is_value::<(TopicConfig, Compaction, RetentionConfig, Compression)>();
+    is_value::<(TopicDescription, PartitionDescription)>();
+    is_value::<(GroupDescription, MemberDescription, GroupOffset)>();
+    is_value::<(Proof, ConsistencyProof, Hash)>();
+}
+
+#[test]
+fn what_programs_take_apart_has_these_parts_and_no_more() {
+    let config = ConsumerConfig {
+        group_id: "g".to_owned(),
+        auto_commit: false,
+        offset_reset: OffsetReset::Latest,
+    };
+    let ConsumerConfig { group_id, auto_commit, offset_reset } = config;
+    let begins_at = match offset_reset {
+        OffsetReset::Earliest => "the start",
+        OffsetReset::Latest => "the end",
+    };
+    let stores = match Compression::default() {
+        Compression::None => "as it is",
+        Compression::Lz4 => "compressed",
+    };
+    let RetentionConfig { max_records } = RetentionConfig::default();
+    let Record { key, value, topic, partition, offset, timestamp } = golden();
+    assert_eq!((group_id.as_str(), auto_commit, begins_at), ("g", false, "the end"));
+    assert_eq!((stores, max_records), ("as it is", None));
+    assert_eq!((key.as_deref(), value.as_str()), (Some("golden-key"), r#"{"n":42}"#));
+    assert_eq!((topic.as_str(), partition, offset), ("golden", 1, 7));
+    assert_eq!(timestamp.timestamp(), 1_700_000_000);
 }
 
 #[test]

@@ -40,7 +40,8 @@ pub struct GroupOffset {
     pub committed: u64,
     /// The offset that the next record appended gets.
     pub next_offset: u64,
-    /// How many records are between the two.
+    /// How many records are there between the two, those counted that compaction
+    /// has removed.
     pub lag: u64,
 }
 
@@ -167,6 +168,6 @@ fn describe_offset(tables: &Tables, key: PartitionKey, committed: u64) -> Option
         partition: log.name.partition,
         committed,
         next_offset,
-        lag: next_offset.saturating_sub(committed),
+        lag: next_offset.saturating_sub(committed.max(log.log_start())),
     })
 }

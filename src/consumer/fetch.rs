@@ -30,9 +30,12 @@ impl Consumer {
             let read = self.positions.iter().filter(|position| !position.is_paused);
             read.map(|position| (position.log.key, position.log.view())).collect()
         };
-        let ended_in = self.ended_in.take();
+        let (ended_in, failing) = (self.ended_in.take(), self.failing.take());
         let served = views.partition_point(|(key, _)| Some(*key) <= ended_in);
         views.rotate_left(served);
+        if let Some(first) = views.iter().position(|(key, _)| Some(*key) == failing) {
+            views[..=first].rotate_right(1);
+        }
         let reset = self.config.offset_reset;
         let mut batch = Batch {
             records: Vec::new(),
@@ -42,26 +45,39 @@ impl Consumer {
             is_full: false,
         };
         let subscribed = matches!(self.reads, Reads::Topics(_));
-        let mut failed = None;
+        let (mut failed, mut last_served) = (None, None);
         for (key, view) in views {
             let Some(position) = self.positions.get_mut(key) else { continue };
             position.respect_log_start(reset, &view);
             if position.offset >= view.next_offset() {
                 continue;
             }
+            let present = batch.records.len();
             let read = position.read_into(&view, &mut batch, make);
+            if batch.records.len() > present {
+                last_served = Some(key);
+            }
             // A topic that is deleted just now leaves a subscription with the next poll.
             let error = read.err().filter(|error| !(subscribed && is_deletion(error)));
-            failed = failed.or(error);
+            if let Some(error) = error {
+                if Some(key) == failing && batch.records.is_empty() {
+                    self.ended_in = ended_in;
+                    return Err(error);
+                }
+                failed = failed.or(Some((key, error)));
+            }
             if batch.is_full {
-                self.ended_in = Some(key);
+                self.ended_in = last_served;
                 break;
             }
         }
         match failed {
-            // What is good comes first; the failure is met again by the next poll.
-            Some(error) if batch.records.is_empty() => Err(error),
-            _ => Ok(batch.records),
+            Some((_, error)) if batch.records.is_empty() => Err(error),
+            // What is good comes first; the next poll begins with the failure.
+            failed => {
+                self.failing = failed.map(|(key, _)| key);
+                Ok(batch.records)
+            }
         }
     }
 }

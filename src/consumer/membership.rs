@@ -225,6 +225,10 @@ impl Consumer {
         let committed = if self.config.auto_commit && serves { self.commit_sync() } else { Ok(()) };
         if matches!(self.reads, Reads::Topics(_)) {
             let owned = self.assignment();
+            let lost = self.positions.iter().map(|position| &position.log);
+            let mut lost = names(lost);
+            lost.retain(|name| owned.binary_search(name).is_err());
+            self.tell(Told::Lost, &lost);
             self.tell(Told::Revoked, &owned);
         }
         self.leave();
@@ -238,6 +242,7 @@ impl Consumer {
         self.positions = super::Positions::default();
         self.given_up.clear();
         self.ended_in = None;
+        self.failing = None;
         if was_member {
             lock(&self.group).leave(self.member);
             // Others may have something to take over.

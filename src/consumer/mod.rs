@@ -73,9 +73,13 @@ pub struct Consumer {
     /// Taken away by a rebalance while something was to be committed; the next
     /// commit says so.
     given_up: BTreeMap<PartitionKey, Arc<PartitionLog>>,
-    /// Where the last poll ended for its bound; the next begins behind it, so
-    /// that a busy partition does not keep the others waiting for ever.
+    /// What the last poll returned records of last before it ended for its bound;
+    /// the next begins behind it, so that a busy partition does not keep the others
+    /// waiting for ever.
     ended_in: Option<PartitionKey>,
+    /// Whose failure the last poll kept to itself, because others had records; the
+    /// next begins with it, so that busy ones do not hide it for ever.
+    failing: Option<PartitionKey>,
     /// When positions are to be committed by a poll, if they are.
     commit_due: Duration,
     listener: ListenerSlot,
@@ -103,6 +107,7 @@ impl Consumer {
             positions: Positions::default(),
             given_up: BTreeMap::new(),
             ended_in: None,
+            failing: None,
             commit_due: Duration::ZERO,
             listener: ListenerSlot::new(options.rebalance_listener),
             wakeup: Arc::default(),
@@ -116,8 +121,10 @@ impl Consumer {
     /// is an empty vector, not an error.
     ///
     /// A record that is damaged ([`Error::Corrupt`]), or is no text
-    /// ([`Error::NotText`]), is an error once nothing else is there to return;
-    /// the position stays in front of it, and [`Consumer::seek`] leads past it.
+    /// ([`Error::NotText`]), is an error of the first poll that has nothing else to
+    /// return, and at the latest of the one after that which met it first; the
+    /// position stays in front of it, and [`Consumer::seek`] leads past it. Other
+    /// partitions can be read on: an error moves no position.
     pub fn poll(&mut self, timeout: Duration) -> Result<Vec<Record>> {
         self.poll_as("poll", timeout, text_record)
     }

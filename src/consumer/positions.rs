@@ -129,8 +129,10 @@ pub(super) fn names<'l>(logs: impl Iterator<Item = &'l Arc<PartitionLog>>) -> Ve
 }
 
 impl Consumer {
-    /// Goes on at `offset` of a partition that is assigned to this consumer. One
-    /// past the end is waited for.
+    /// Goes on at `offset` of a partition that is assigned to this consumer
+    /// ([`Error::NotAssigned`]). One past the end is waited for, and committed like
+    /// any other; one below the log's start is where the next poll follows
+    /// [`OffsetReset`].
     pub fn seek(&mut self, topic: &str, partition: u32, offset: u64) -> Result<()> {
         self.check_open()?;
         let key = self.positions.key_of(topic, partition)?;
@@ -197,11 +199,13 @@ impl Consumer {
     }
 
     /// How many records lie behind the position in a partition, which must be
-    /// assigned. (Kafka: `currentLag`.)
+    /// assigned ([`Error::NotAssigned`]). Those that compaction has removed between
+    /// two that are there are counted. (Kafka: `currentLag`.)
     pub fn lag(&self, topic: &str, partition: u32) -> Result<u64> {
         self.check_open()?;
         let position = self.positions.of(topic, partition)?;
-        Ok(position.log.view().next_offset().saturating_sub(position.offset))
+        let first = position.offset.max(position.log.log_start());
+        Ok(position.log.view().next_offset().saturating_sub(first))
     }
 
     /// Polls return nothing from these partitions until [`Consumer::resume`]. The
