@@ -1,16 +1,19 @@
 //! Polls, and rebalances.
 
-use crate::fixture::{TOPIC, fill, folder, open};
+use crate::fixture::{TOPIC, VALUE_BYTES, consumer, fill, folder, open};
+use crate::floor::CopyFloor;
 use crate::report::{Report, Target};
+use crate::samples::{Samples, median};
 use criterion::Criterion;
-use merkql::broker::{Broker, BrokerRef};
-use merkql::consumer::{Consumer, ConsumerConfig, ConsumerOptions, OffsetReset};
+use merkql::consumer::Consumer;
 use std::time::{Duration, Instant};
 
 const RECORDS: usize = 200_000;
 /// What one poll returns, unless it returns all that its bytes permit: then the
 /// memory that is handed over costs more than the reading.
 const POLLED: usize = 2000;
+/// Of one record in the log: header, timestamp, flags, length and value.
+const FRAME_BYTES: usize = VALUE_BYTES + 28;
 const MEMBERS: usize = 100;
 const PARTITIONS: u32 = 1000;
 
@@ -18,6 +21,7 @@ pub(crate) fn bench(criterion: &mut Criterion, report: &mut Report) {
     let dir = folder();
     let broker = open(dir.path());
     fill(&broker, RECORDS);
+    let mut floor = CopyFloor::new(dir.path());
     let text = |consumer: &mut Consumer| {
         consumer.poll(Duration::ZERO).expect("the records are readable").len()
     };
@@ -28,51 +32,47 @@ pub(crate) fn bench(criterion: &mut Criterion, report: &mut Report) {
         let mut consumer = consumer(&broker, TOPIC, polled);
         let target = |least| if polled.is_some() { Target::PerSecond(least) } else { Target::None };
         let name = format!("polls of {records} as text");
-        polls(criterion, report, (&name, target(2e6)), &mut consumer, text);
+        polls(criterion, report, (&name, target(2e6)), (&mut consumer, &mut floor), text);
         let name = format!("polls of {records} in bytes");
-        polls(criterion, report, (&name, target(4e6)), &mut consumer, bytes);
+        polls(criterion, report, (&name, target(4e6)), (&mut consumer, &mut floor), bytes);
     }
     rebalance(criterion, report);
 }
 
-fn consumer(broker: &BrokerRef, topic: &str, max_poll_records: Option<usize>) -> Consumer {
-    let config = ConsumerConfig {
-        group_id: "bench".to_owned(),
-        auto_commit: false,
-        offset_reset: OffsetReset::Earliest,
-    };
-    let options = ConsumerOptions { max_poll_records, ..ConsumerOptions::default() };
-    let mut consumer = Broker::consumer_with(broker, config, options);
-    consumer.subscribe(&[topic]).expect("the topic has a good name");
-    consumer
-}
-
-/// How many records a second `poll` returns, from the cache.
+/// How many records a second `poll` returns, from the cache; the records are dropped
+/// before the next. Each poll is followed by one of the floor's.
 fn polls(
     criterion: &mut Criterion,
     report: &mut Report,
     (name, target): (&str, Target),
-    consumer: &mut Consumer,
+    (consumer, floor): (&mut Consumer, &mut CopyFloor),
     poll: impl Fn(&mut Consumer) -> usize,
 ) {
-    let (mut count, mut total) = (0, Duration::ZERO);
+    let (mut polls, mut floors) = (Vec::new(), Vec::new());
     criterion.bench_function(name, |bencher| {
         bencher.iter_custom(|iterations| {
-            let start = Instant::now();
+            let mut total = Duration::ZERO;
             for _ in 0..iterations {
-                let polled = poll(consumer);
-                count += polled;
+                let start = Instant::now();
+                let mut polled = poll(consumer);
                 if polled == 0 {
                     consumer.seek_to_beginning(&[]).expect("it has its partition");
+                    polled = poll(consumer);
                 }
+                let time = start.elapsed();
+                polls.push(polled as f64 / time.as_secs_f64());
+                let time_of_floor = floor.poll(polled, FRAME_BYTES, VALUE_BYTES);
+                floors.push(polled as f64 / time_of_floor.as_secs_f64());
+                total += time;
             }
-            let time = start.elapsed();
-            total += time;
-            time
+            total
         });
     });
-    let per_second = count as f64 / total.as_secs_f64().max(f64::MIN_POSITIVE);
-    report.rate(name, per_second, "", target);
+    if !polls.is_empty() {
+        let (polls, floor) = (median(polls), median(floors));
+        let floor = format!("reading and one copy a record {floor:.0} /s");
+        report.rate(&format!("records by {name}, median"), polls, &floor, target);
+    }
 }
 
 /// From a member's leaving, or another's coming, until all have polled and settled.
@@ -90,7 +90,7 @@ fn rebalance(criterion: &mut Criterion, report: &mut Report) {
         }
     };
     settle(&mut members);
-    let (mut count, mut total, mut longest) = (0, Duration::ZERO, Duration::ZERO);
+    let mut times = Samples::default();
     criterion.bench_function("a member leaves and another comes", |bencher| {
         bencher.iter_custom(|iterations| {
             let begin = Instant::now();
@@ -103,9 +103,7 @@ fn rebalance(criterion: &mut Criterion, report: &mut Report) {
                         drop(members.remove(0));
                     }
                     settle(&mut members);
-                    count += 1;
-                    total += start.elapsed();
-                    longest = longest.max(start.elapsed());
+                    times.push(start.elapsed());
                 }
             }
             begin.elapsed()
@@ -113,8 +111,8 @@ fn rebalance(criterion: &mut Criterion, report: &mut Report) {
     });
     let shares = members.iter().map(|member| member.assignment().len());
     assert!(shares.clone().all(|share| share == PARTITIONS as usize / MEMBERS), "not settled");
-    let name = "rebalance of 100 members over 1,000 partitions";
+    let name = "rebalance of 100 members over 1,000 partitions, median";
     let target = Target::AtMost(Duration::from_millis(10));
-    report.time(name, total / count.max(1), None, target);
-    report.time("the same, the longest", longest, None, Target::None);
+    report.time(name, times.median(), None, target);
+    report.time("the same, the longest", times.longest(), None, Target::None);
 }

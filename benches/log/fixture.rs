@@ -1,6 +1,7 @@
 //! Logs to measure on.
 
 use merkql::broker::{Broker, BrokerConfig, BrokerRef};
+use merkql::consumer::{Consumer, ConsumerConfig, ConsumerOptions, OffsetReset};
 use merkql::record::ProducerRecord;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -37,4 +38,21 @@ pub(crate) fn fill(broker: &BrokerRef, records: usize) -> Duration {
     }
     producer.send_batch(&batch[..records % BATCH]).expect("a batch is sent");
     start.elapsed()
+}
+
+/// A consumer of `topic` from its start.
+pub(crate) fn consumer(
+    broker: &BrokerRef,
+    topic: &str,
+    max_poll_records: Option<usize>,
+) -> Consumer {
+    let config = ConsumerConfig {
+        group_id: "bench".to_owned(),
+        auto_commit: false,
+        offset_reset: OffsetReset::Earliest,
+    };
+    let options = ConsumerOptions { max_poll_records, ..ConsumerOptions::default() };
+    let mut consumer = Broker::consumer_with(broker, config, options);
+    consumer.subscribe(&[topic]).expect("the topic has a good name");
+    consumer
 }

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 const FILE_BYTES: u64 = 16 << 20;
 const PAGE_BYTES: u64 = 4096;
+/// What is read at once, as the log does.
+const READ_BYTES: usize = 64 << 10;
 
 /// A file written with zeroes, to append to in place and sync.
 #[derive(Debug)]
@@ -65,4 +67,67 @@ pub(crate) fn touch_memory(dir: &Path) {
     }
     drop(file);
     std::fs::remove_file(path).expect("a file can be removed");
+}
+
+/// Reads all files below `dir` with this extension, from the cache, and returns
+/// their bytes and the time.
+pub(crate) fn read_files(dir: &Path, extension: &str) -> (u64, Duration) {
+    let (mut bytes, mut time) = (0, Duration::ZERO);
+    let mut buffer = vec![0; READ_BYTES];
+    for entry in std::fs::read_dir(dir).expect("the folder is readable") {
+        let path = entry.expect("the folder is readable").path();
+        if path.is_dir() {
+            let (more, longer) = read_files(&path, extension);
+            bytes += more;
+            time += longer;
+        } else if path.extension().is_some_and(|found| found == extension) {
+            let file = File::open(&path).expect("the file is readable");
+            let start = Instant::now();
+            let mut position = 0;
+            while let read @ 1.. = file.read_at(&mut buffer, position).expect("readable") {
+                position += read as u64;
+            }
+            time += start.elapsed();
+            bytes += position;
+        }
+    }
+    (bytes, time)
+}
+
+/// Reads records from the cache as a poll has to: chunks of a file, and one copy of
+/// each record's value in memory of its own.
+#[derive(Debug)]
+pub(crate) struct CopyFloor {
+    file: File,
+    position: u64,
+    buffer: Vec<u8>,
+}
+
+impl CopyFloor {
+    pub(crate) fn new(dir: &Path) -> Self {
+        let file = SyncFloor::new(dir).file;
+        Self { file, position: 0, buffer: vec![0; READ_BYTES] }
+    }
+
+    /// The time of `records` records, each of `frame_bytes` in the file.
+    pub(crate) fn poll(
+        &mut self,
+        records: usize,
+        frame_bytes: usize,
+        value_bytes: usize,
+    ) -> Duration {
+        let start = Instant::now();
+        let mut copies = Vec::new();
+        while copies.len() < records {
+            if self.position + READ_BYTES as u64 > FILE_BYTES {
+                self.position = 0;
+            }
+            self.file.read_exact_at(&mut self.buffer, self.position).expect("readable");
+            self.position += READ_BYTES as u64;
+            let frames = self.buffer.chunks_exact(frame_bytes).take(records - copies.len());
+            copies.extend(frames.map(|frame| frame[..value_bytes].to_vec()));
+        }
+        drop(std::hint::black_box(copies));
+        start.elapsed()
+    }
 }

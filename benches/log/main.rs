@@ -8,11 +8,18 @@
 #![allow(clippy::disallowed_methods, reason = "a benchmark is not part of the log")]
 #![allow(clippy::cast_precision_loss, reason = "figures are read by people")]
 
+mod compaction;
 mod consume;
 mod fixture;
 mod floor;
+mod many;
+mod pending;
 mod reads;
 mod report;
+mod samples;
+mod seam;
+mod threads;
+mod transactions;
 mod writes;
 
 use criterion::Criterion;
@@ -20,9 +27,13 @@ use report::Report;
 use std::time::Duration;
 
 fn main() {
-    // Called again by itself, to measure the memory of a process that only opens.
+    // Called again by itself, to measure the memory of a process that does one thing.
     if let Some(dir) = std::env::var_os(reads::CHILD_VARIABLE) {
         reads::child(dir.as_ref());
+        return;
+    }
+    if let Some(dir) = std::env::var_os(compaction::CHILD_VARIABLE) {
+        compaction::child(dir.as_ref());
         return;
     }
     let mut criterion = Criterion::default()
@@ -32,8 +43,13 @@ fn main() {
         .configure_from_args();
     let mut report = Report::default();
     writes::bench(&mut criterion, &mut report);
+    threads::bench(&mut report);
+    pending::bench(&mut report);
+    transactions::bench(&mut report);
     reads::bench(&mut criterion, &mut report);
     consume::bench(&mut criterion, &mut report);
+    many::bench(&mut report);
+    compaction::bench(&mut report);
     criterion.final_summary();
     report.print();
 }

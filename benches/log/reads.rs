@@ -1,5 +1,6 @@
 //! Reads, proofs, reopening, memory and disk.
 
+use crate::compaction::memory_kib;
 use crate::fixture::{TOPIC, VALUE_BYTES, fill, folder, open};
 use crate::floor::hash_records;
 use crate::report::{Report, Target};
@@ -42,7 +43,7 @@ fn snapshot(broker: &Broker) -> Partition {
 }
 
 /// A small generator of offsets: the measurement must not wait for a better one.
-fn offsets(below: u64) -> impl FnMut() -> u64 {
+pub(crate) fn offsets(below: u64) -> impl FnMut() -> u64 {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     move || {
         state ^= state << 13;
@@ -137,9 +138,6 @@ fn reopening(criterion: &mut Criterion, report: &mut Report, dir: &Path) {
 /// Opens the log and prints the process's resident memory, in KiB.
 pub(crate) fn child(dir: &Path) {
     let broker = open(dir);
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux tells");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()).expect("Linux tells");
-    println!("{kib}");
+    println!("{}", memory_kib("VmRSS:"));
     drop(broker);
 }

@@ -75,7 +75,7 @@ impl Report {
     ) {
         let (target, met) = match target {
             Target::Amount(most) => (format!("<= {most}{unit}"), value <= most),
-            Target::AtLeastTimes(least) => (format!(">= {least}{unit}"), value >= least),
+            Target::AtLeastTimes(least) => (format!(">= {least:.2}{unit}"), value >= least),
             _ => (String::new(), true),
         };
         self.push(name, format!("{value:.2}{unit}"), floor.to_owned(), target, met);

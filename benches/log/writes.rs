@@ -8,14 +8,11 @@ use merkql::broker::{Broker, BrokerRef};
 use std::time::{Duration, Instant};
 
 /// The canonical bytes of one record of the fixture.
-const CANONICAL_BYTES: usize = VALUE_BYTES + 68;
-const THREADS: usize = 8;
-const THREAD_SENDS: usize = 2000;
+pub(crate) const CANONICAL_BYTES: usize = VALUE_BYTES + 68;
 
 pub(crate) fn bench(criterion: &mut Criterion, report: &mut Report) {
     single_appends(criterion, report);
     batches(criterion, report);
-    threads(report);
 }
 
 /// A paired measurement: each append is followed by one of the floor's, so that
@@ -97,29 +94,4 @@ fn batches(criterion: &mut Criterion, report: &mut Report) {
     let hashing = hash_records(CANONICAL_BYTES, 10 * BATCH) / 10;
     let floor = format!("one write and sync {:.0?}, SHA-256 {hashing:.0?} a batch", syncs / count);
     report.rate(name, per_second, &floor, Target::PerSecond(700_000.0));
-}
-
-fn threads(report: &mut Report) {
-    let dir = folder();
-    let rate = |threads: usize| {
-        let broker = open(&dir.path().join(format!("threads-{threads}")));
-        fill(&broker, 1);
-        let start = Instant::now();
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                let producer = Broker::producer(&broker);
-                scope.spawn(move || {
-                    for _ in 0..THREAD_SENDS {
-                        producer.send(&record()).expect("a record is sent");
-                    }
-                });
-            }
-        });
-        (threads * THREAD_SENDS) as f64 / start.elapsed().as_secs_f64()
-    };
-    let (one, eight) = (rate(1), rate(THREADS));
-    report.rate("durable appends of one thread", one, "", Target::None);
-    report.rate("durable appends of eight threads", eight, "", Target::None);
-    let name = "eight threads over one";
-    report.amount(name, eight / one, " x", "", Target::AtLeastTimes(2.0));
 }

@@ -12,8 +12,11 @@ use super::segment::Segment;
 use crate::env::exact::read_up_to;
 use crate::error::{IoContext, Result};
 
-/// How much of a segment is read at once when many records are wanted.
-pub(crate) const CHUNK_BYTES: usize = 256 << 10;
+/// How much of a segment is read at once when many records are wanted. More gains
+/// nothing, and costs a reader who wants a few of them dearly.
+pub(crate) const CHUNK_BYTES: usize = 64 << 10;
+/// How far behind a frame that may be misplaced a better one is looked for.
+const RESYNC_BYTES: u64 = 256 << 10;
 
 /// A frame, and where it stands.
 pub(crate) struct PlacedFrame<'a> {
@@ -188,7 +191,7 @@ impl<'s> FrameReader<'s> {
     /// Looks behind the position, byte by byte, for a whole frame from which the
     /// record `wanted` can be reached, and moves there; `false` if there is
     /// none. A frame of a later record may have been put in the wrong place: it
-    /// is taken only if none that is better follows within a chunk.
+    /// is taken only if none that is better follows within [`RESYNC_BYTES`].
     fn resync(&mut self, wanted: u64) -> Result<bool> {
         let expected = self.expected;
         let mut beyond: Option<(u64, u64)> = None;
@@ -199,7 +202,7 @@ impl<'s> FrameReader<'s> {
                 return Ok(true);
             }
             let (first, _) = *beyond.get_or_insert((position, offset));
-            if position - first > CHUNK_BYTES as u64 {
+            if position - first > RESYNC_BYTES {
                 break;
             }
             position += 1;

@@ -1,0 +1,156 @@
+//! What each call costs beside sends, counted at the seam: syncs, writes, and what is
+//! created or removed.
+
+mod support;
+
+use merkql::broker::{Broker, BrokerRef};
+use merkql::record::BytesProducerRecord;
+use merkql::topic::{Compaction, TopicConfig};
+use support::watched::{Call, Op, Watched};
+use support::*;
+
+/// How often something was asked of the disk.
+#[derive(Debug, Default, PartialEq, Eq, Clone, Copy)]
+struct Costs {
+    syncs: usize,
+    writes: usize,
+    /// Files and folders that came or went.
+    names: usize,
+}
+
+impl Costs {
+    fn of(calls: &[Call]) -> Self {
+        let count = |is: fn(Op) -> bool| calls.iter().filter(|call| is(call.op)).count();
+        Self {
+            syncs: count(Op::is_sync),
+            writes: count(|op| matches!(op, Op::Write | Op::Allocate | Op::SetLen)),
+            names: count(|op| matches!(op, Op::Create | Op::CreateDir | Op::Remove)),
+        }
+    }
+}
+
+/// One write and sync of a block, and nothing else.
+const BLOCK: Costs = Costs { syncs: 1, writes: 1, names: 0 };
+
+/// A log at rest, with a topic that has four partitions of which each has records.
+fn at_rest(window: &Watched, dir: &std::path::Path) -> BrokerRef {
+    let broker = window.open(dir);
+    broker.create_topic("t", 4).unwrap();
+    broker.create_topic("other", 4).unwrap();
+    let producer = Broker::producer(&broker);
+    for topic in ["t", "other"] {
+        send_numbered(&producer, topic, "v", 400);
+    }
+    broker.maintain().unwrap();
+    // The first commit after a checkpoint may have more to do.
+    producer.send(&keyless("other", "v")).unwrap();
+    window.take();
+    broker
+}
+
+fn cost(window: &Watched, call: impl FnOnce()) -> Costs {
+    window.take();
+    call();
+    Costs::of(&window.take())
+}
+
+#[test]
+fn a_transaction_is_one_sync_and_writes_what_a_batch_writes() {
+    let dir = scratch();
+    let window = Watched::default();
+    let broker = at_rest(&window, dir.path());
+    let producer = Broker::producer(&broker);
+    let mut consumer = subscribed(&broker, "g", "other");
+    let one_each: Vec<_> = (0..4)
+        .map(|partition| BytesProducerRecord::without_key("t", "v").with_partition(partition))
+        .collect();
+    // The block, and a log and a hash file of each partition.
+    let expected = Costs { syncs: 1, writes: 1 + 2 * 4, names: 0 };
+    for _ in 0..3 {
+        let batch = cost(&window, || drop(producer.send_bytes_batch(&one_each).unwrap()));
+        assert_eq!(batch, expected);
+        send_numbered(&producer, "other", "v", 4);
+        assert!(!consumer.poll(NOW).unwrap().is_empty());
+        let committed = cost(&window, || {
+            let mut transaction = broker.transaction();
+            for record in &one_each {
+                transaction.send_bytes(record).unwrap();
+            }
+            transaction.send_offsets(&mut consumer).unwrap();
+            assert_eq!(transaction.commit().unwrap().len(), 4);
+        });
+        assert_eq!(committed, expected);
+    }
+}
+
+#[test]
+fn a_commit_of_offsets_is_one_write_and_one_sync() {
+    let dir = scratch();
+    let window = Watched::default();
+    let broker = at_rest(&window, dir.path());
+    let mut consumer = subscribed(&broker, "g", "t");
+    assert_eq!(consumer.poll(NOW).unwrap().len(), 400);
+    assert_eq!(cost(&window, || consumer.commit_sync().unwrap()), BLOCK);
+    let given = [(("t", 0), 1), (("t", 3), 2)];
+    assert_eq!(cost(&window, || consumer.commit_sync_offsets(&given).unwrap()), BLOCK);
+}
+
+#[test]
+fn deleting_a_topic_is_one_write_and_one_sync() {
+    let dir = scratch();
+    let window = Watched::default();
+    let broker = at_rest(&window, dir.path());
+    assert_eq!(cost(&window, || broker.delete_topic("t").unwrap()), BLOCK);
+    // A log, a hash file and a folder of each partition, and the topic's folder, go once
+    // a checkpoint is written without them.
+    assert_eq!(cost(&window, || broker.maintain().unwrap()).names, 4 * 3 + 1);
+}
+
+#[test]
+fn deleting_records_is_one_write_and_one_sync() {
+    let dir = scratch();
+    let window = Watched::default();
+    let broker = at_rest(&window, dir.path());
+    for before_offset in [50, 100] {
+        let deleted = cost(&window, || broker.delete_records("t", 0, before_offset).unwrap());
+        assert_eq!(deleted, BLOCK);
+    }
+    let again = cost(&window, || broker.delete_records("t", 0, 50).unwrap());
+    assert_eq!(again, Costs::default(), "they are gone already");
+}
+
+#[test]
+fn new_partitions_are_folders_and_two_syncs_however_many_they_are() {
+    let dir = scratch();
+    let window = Watched::default();
+    let broker = at_rest(&window, dir.path());
+    for (added, total) in [(1, 5), (5, 10), (10, 20)] {
+        let costs = cost(&window, || broker.add_partitions("t", total).unwrap());
+        // The folders' names, and the block.
+        assert_eq!(costs, Costs { syncs: 2, writes: 1, names: added });
+    }
+    let again = cost(&window, || broker.add_partitions("t", 20).unwrap());
+    assert_eq!(again, Costs::default(), "it has as many");
+}
+
+#[test]
+fn maintaining_a_log_at_rest_writes_nothing() {
+    let dir = scratch();
+    let window = Watched::default();
+    let broker = at_rest(&window, dir.path());
+    let compacted = TopicConfig {
+        retention_bytes: Some(10_000),
+        segment_bytes: Some(4096),
+        compaction: Some(Compaction::default()),
+        ..TopicConfig::default()
+    };
+    broker.create_topic_with("compacted", &compacted).unwrap();
+    let producer = Broker::producer(&broker);
+    for number in 0..400 {
+        producer.send(&keyed("compacted", &format!("k{}", number % 7), "v".repeat(100))).unwrap();
+    }
+    broker.maintain().unwrap();
+    for _ in 0..2 {
+        assert_eq!(cost(&window, || broker.maintain().unwrap()), Costs::default());
+    }
+}
