@@ -9,6 +9,7 @@ use merkql::compression::Compression;
 use merkql::record::ProducerRecord;
 use merkql::topic::TopicConfig;
 use merkql_sim::fault::OpKind;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use support_compaction::*;
@@ -30,12 +31,16 @@ fn send_other(broker: &BrokerRef) -> merkql::Result<()> {
     Broker::producer(broker).send(&ProducerRecord::new("other", None, "value")).map(drop)
 }
 
+fn is_log(path: &str) -> bool {
+    Path::new(path).extension().is_some_and(|extension| extension == "log")
+}
+
 /// Calls `meddle` once, in the middle of the operation of this kind on a segment of
 /// `t` before which there are `skip` others.
 fn meddle_at(world: &World, on: OpKind, skip: u64, meddle: impl Fn() + Send + Sync + 'static) {
     let count = AtomicU64::new(0);
     world.disk.set_hook(move |point| {
-        let is_segment = point.path.contains("/t.1/") && point.path.ends_with(".log");
+        let is_segment = point.path.contains("/t.1/") && is_log(&point.path);
         if point.on == on && is_segment && count.fetch_add(1, Ordering::Relaxed) == skip {
             meddle();
         }
@@ -49,7 +54,7 @@ fn segments_written() -> u64 {
     broker.maintain().unwrap();
     let trace = world.disk.take_trace();
     let created = trace.iter().filter(|event| event.on == OpKind::CreateNew);
-    let created = created.filter(|event| event.path.ends_with(".log")).count();
+    let created = created.filter(|event| is_log(&event.path)).count();
     assert!(created > 1, "{created} segments were written");
     created as u64
 }
