@@ -282,7 +282,9 @@ fn a_checkpoint_on_demand_leaves_nothing_to_replay() {
     let calls = window.take();
     let syncs_of =
         |name: &str| calls.iter().filter(|c| c.op == Op::Sync && c.path.ends_with(name)).count();
-    assert_eq!((syncs_of("manifest.a"), syncs_of("manifest.b")), (1, 1));
+    // Slot b stands for both while a is written. A process that was killed may have left
+    // it in the cache alone, so the first checkpoint of a life syncs it before.
+    assert_eq!((syncs_of("manifest.a"), syncs_of("manifest.b")), (1, 2));
     let slot =
         |name| calls.iter().position(|c| c.op == Op::Sync && c.path.ends_with(name)).unwrap();
     let log = calls

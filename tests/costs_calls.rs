@@ -1,11 +1,15 @@
 //! What each call costs beside sends, counted at the seam: syncs, writes, and what is
 //! created or removed.
 
+#![allow(clippy::disallowed_methods, reason = "the test copies a log as a crash leaves it")]
+
 mod support;
 
-use merkql::broker::{Broker, BrokerRef};
+use merkql::broker::{Broker, BrokerConfig, BrokerRef};
 use merkql::record::BytesProducerRecord;
 use merkql::topic::{Compaction, TopicConfig};
+use std::fs;
+use std::path::Path;
 use support::watched::{Call, Op, Watched};
 use support::*;
 
@@ -33,7 +37,7 @@ impl Costs {
 const BLOCK: Costs = Costs { syncs: 1, writes: 1, names: 0 };
 
 /// A log at rest, with a topic that has four partitions of which each has records.
-fn at_rest(window: &Watched, dir: &std::path::Path) -> BrokerRef {
+fn at_rest(window: &Watched, dir: &Path) -> BrokerRef {
     let broker = window.open(dir);
     broker.create_topic("t", 4).unwrap();
     broker.create_topic("other", 4).unwrap();
@@ -153,4 +157,39 @@ fn maintaining_a_log_at_rest_writes_nothing() {
     for _ in 0..2 {
         assert_eq!(cost(&window, || broker.maintain().unwrap()), Costs::default());
     }
+}
+
+/// Copies a log that nobody writes to at the moment: what a crash leaves.
+fn crash(from: &Path, to: &Path) {
+    for (path, content) in snapshot(from) {
+        let target = to.join(path.strip_prefix(from).unwrap());
+        match content {
+            None => fs::create_dir_all(target).unwrap(),
+            Some(content) => fs::write(target, content).unwrap(),
+        }
+    }
+}
+
+#[test]
+fn recovery_syncs_a_partition_as_often_whatever_number_of_blocks_it_stands_in() {
+    let syncs = |blocks: usize| {
+        let (dir, left) = (scratch(), scratch());
+        let broker = open(dir.path());
+        broker.create_topic("t", 30).unwrap();
+        for _ in 0..blocks {
+            send_numbered(&Broker::producer(&broker), "t", "v", 30);
+        }
+        crash(dir.path(), left.path());
+        let window = Watched::default();
+        let config = BrokerConfig { max_open_files: 8, ..window.config(left.path()) };
+        let recovered = Broker::open(config).unwrap();
+        let syncs = window.take_syncs();
+        assert_eq!(partition(&recovered, "t", 29).next_offset(), blocks as u64);
+        syncs
+    };
+    let (few, many) = (syncs(2), syncs(10));
+    assert_eq!(few, many);
+    // A folder, and a log and a hash file when they are cut and when they are written
+    // again; and what recovery does once.
+    assert!(many <= 30 * 5 + 16, "{many} syncs");
 }

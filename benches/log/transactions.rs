@@ -7,7 +7,7 @@ use crate::samples::Samples;
 use crate::seam::{Counted, Counts};
 use merkql::broker::{Broker, BrokerRef};
 use merkql::consumer::Consumer;
-use merkql::record::BytesProducerRecord;
+use merkql::record::{BytesProducerRecord, ProducerRecord};
 use std::time::Duration;
 
 const ROUNDS: usize = 4000;
@@ -43,8 +43,7 @@ pub(crate) fn bench(report: &mut Report) {
     let mut consumer = prepare(&broker);
     let producer = Broker::producer(&broker);
     let mut floor = SyncFloor::new(dir.path());
-    let mut single = record();
-    single.topic = "single".to_owned();
+    let single = ProducerRecord { topic: "single".to_owned(), ..record() };
     let record = |partition| {
         BytesProducerRecord::without_key(MADE, vec![b'x'; VALUE_BYTES]).with_partition(partition)
     };

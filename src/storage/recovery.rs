@@ -6,7 +6,8 @@
 //! anchor    the last valid block is written again, as the first of a new
 //!           generation in a new file, and synced
 //! cut       partition files, to the lengths that the manifest has
-//! replay    the journal's blocks, by writing everything again
+//! replay    the journal's blocks, by writing everything again: topics, offsets and
+//!           producers first, then one partition after the other
 //! sync      the files and folders that were touched
 //! slots     both, with the replayed state and the new generation
 //! clear     what nothing names any more
@@ -19,7 +20,7 @@
 //! point leaves a directory that is recovered to the same state.
 
 use super::block::BlockBuffer;
-use super::chain::{Chain, ChainBlock};
+use super::chain::Chain;
 use super::draft::{Draft, StagedRecords};
 use super::entry::{Entry, PartitionKey};
 use super::frame::Frame;
@@ -29,7 +30,7 @@ use super::partition::PartitionLog;
 use super::store::{Store, Writer};
 use super::tables::TopicLog;
 use crate::error::{IoContext, Result};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
@@ -74,9 +75,7 @@ impl Store {
         }
         self.replace_folders(&findings)?;
         self.cut(writer, &findings)?;
-        for block in &chain.blocks {
-            self.replay(writer, block, &findings)?;
-        }
+        self.replay(writer, chain, &findings)?;
         if self.env.probe.canary("replay-twice") {
             self.replay_again(writer, chain)?;
         }
@@ -129,47 +128,78 @@ impl Store {
         Ok(())
     }
 
-    /// Applies a block of the journal again, whole.
-    fn replay(&self, writer: &mut Writer, block: &ChainBlock, findings: &Findings) -> Result<()> {
-        self.env.probe.mark("recovery.block_replayed");
-        for entry in decode_block(block)? {
-            match entry {
-                Entry::Create { incarnation, .. } | Entry::Grow { incarnation, .. } => {
-                    self.tables_mut().count_incarnation(incarnation);
-                    // Judging made it, as it is in the end, and knows which names
-                    // its folders hold; one that is deleted in the end it did not make.
-                    let Some(topic) = findings.renewed.get(&incarnation) else { continue };
-                    self.ensure_folders(topic)?;
-                    self.tables_mut().put(Arc::clone(topic));
+    /// Applies the journal again: what concerns the log as a whole, and then one
+    /// partition after the other. So each has its files open and synced once, however
+    /// many blocks it stands in, and however few files may be open.
+    fn replay(&self, writer: &mut Writer, chain: &Chain, findings: &Findings) -> Result<()> {
+        let mut of_partitions: BTreeMap<PartitionKey, Vec<Entry<'_>>> = BTreeMap::new();
+        for block in &chain.blocks {
+            self.env.probe.mark("recovery.block_replayed");
+            for entry in decode_block(block)? {
+                match entry {
+                    Entry::Append { key, .. } | Entry::Start { key, .. } => {
+                        of_partitions.entry(key).or_default().push(entry);
+                    }
+                    other => self.replay_entry(other, block.sequence, findings)?,
                 }
-                Entry::Append { key, records, frames, .. } => {
-                    // Judging has seen to it that every append has its partition,
-                    // unless its topic is deleted in the end.
-                    let Some(partition) = self.lasting(key, findings) else { continue };
-                    let mut draft = Draft::new(&partition, self.options, self.env.now_ns());
+            }
+        }
+        for (key, entries) in of_partitions {
+            // Judging has seen to it that every append has its partition, unless its
+            // topic is deleted in the end.
+            if let Some(partition) = self.lasting(key, findings) {
+                self.replay_partition(writer, &partition, entries)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies what a block says of anything but one partition.
+    fn replay_entry(&self, entry: Entry<'_>, sequence: u64, findings: &Findings) -> Result<()> {
+        match entry {
+            Entry::Create { incarnation, .. } | Entry::Grow { incarnation, .. } => {
+                self.tables_mut().count_incarnation(incarnation);
+                // Judging made it, as it is in the end, and knows which names
+                // its folders hold; one that is deleted in the end it did not make.
+                let Some(topic) = findings.renewed.get(&incarnation) else { return Ok(()) };
+                self.ensure_folders(topic)?;
+                self.tables_mut().put(Arc::clone(topic));
+            }
+            Entry::Delete { incarnation } => {
+                self.env.probe.mark("recovery.topic_deleted");
+                drop(self.tables_mut().delete(incarnation));
+            }
+            Entry::Forget { group } => drop(self.tables_mut().groups.remove(group)),
+            Entry::Commit { group, commits } => self.tables_mut().commit(group, &commits),
+            Entry::Sent { producer_id, sent } => {
+                let max = self.options.producers_max;
+                self.tables_mut().producers.record(producer_id, sent, sequence, max);
+            }
+            Entry::Append { .. } | Entry::Start { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Applies what the journal says of a partition, in its order.
+    fn replay_partition(
+        &self,
+        writer: &mut Writer,
+        partition: &Arc<PartitionLog>,
+        entries: Vec<Entry<'_>>,
+    ) -> Result<()> {
+        for entry in entries {
+            match entry {
+                Entry::Append { records, frames, .. } => {
+                    let mut draft = Draft::new(partition, self.options, self.env.now_ns());
                     draft.reserve(frames.len() as u64, records, false)?;
                     draft.append_frames(frames, records, &mut writer.hasher)?;
                     draft.apply()?;
                     draft.publish();
-                    writer.touched.insert(key, partition);
+                    writer.touched.insert(partition.key, Arc::clone(partition));
                 }
-                Entry::Start { key, offset } => {
-                    let forgets = self.env.probe.canary("start-not-replayed");
-                    if let Some(partition) = self.lasting(key, findings).filter(|_| !forgets) {
-                        writer.move_start(partition, offset);
-                    }
-                }
-                Entry::Delete { incarnation } => {
-                    self.env.probe.mark("recovery.topic_deleted");
-                    drop(self.tables_mut().delete(incarnation));
-                }
-                Entry::Forget { group } => drop(self.tables_mut().groups.remove(group)),
-                Entry::Commit { group, commits } => self.tables_mut().commit(group, &commits),
-                Entry::Sent { producer_id, sent } => {
-                    let max = self.options.producers_max;
-                    let producers = &mut self.tables_mut().producers;
-                    producers.record(producer_id, sent, block.sequence, max);
-                }
+                Entry::Start { .. } if self.env.probe.canary("start-not-replayed") => {}
+                Entry::Start { offset, .. } => writer.move_start(Arc::clone(partition), offset),
+                _ => {}
             }
         }
         Ok(())
