@@ -224,6 +224,31 @@ fn a_damaged_gap_is_told_because_a_record_might_have_been_there() {
 }
 
 #[test]
+fn a_record_behind_a_damaged_gap_is_found_however_many_were_removed() {
+    let world = World::new(Compression::None, 64 << 10);
+    let broker = world.open_with_topic();
+    let filling: Vec<Pair> = vec![("filling".to_owned(), Some(String::new())); 1000];
+    send(&broker, &[pair("first", 0)]);
+    (0..20).for_each(|_| send(&broker, &filling));
+    let stays = partition(&broker).next_offset();
+    // What stays is in a segment with the gap, and seals it.
+    send_each(&broker, &[pair("stays", 1), pair("filling", 2)]);
+    let sealing: Vec<Pair> = (0..800).map(|number| pair("sealing", number)).collect();
+    sealing.chunks(50).for_each(|batch| send(&broker, batch));
+    broker.maintain().unwrap();
+    let leaf = partition(&broker).proof(1).unwrap().unwrap().leaf_hash;
+    Broker::close(&broker).unwrap();
+    drop(broker);
+    let path = &world.files(".log")[0];
+    assert!(world.disk.content(path).unwrap().len() < 2000 && world.bases()[1] > stays);
+    damage(&world, path, &leaf.0);
+    let broker = world.open();
+    let partition = partition(&broker);
+    assert_eq!(partition.read_bytes(stays).unwrap().map(|record| record.offset), Some(stays));
+    assert_eq!(corrupt_offset(&partition.read_bytes(3).unwrap_err()), Some(3));
+}
+
+#[test]
 fn hashes_that_are_lost_come_back_for_all_that_stayed() {
     for compression in BOTH {
         let world = World::new(compression, 1024);
