@@ -135,6 +135,34 @@ fn a_tombstone_stays_for_its_time_after_the_pass_that_met_it_and_then_goes() {
 }
 
 #[test]
+fn a_tombstone_that_is_joined_with_an_older_one_stays_for_its_own_time() {
+    let world = world();
+    let broker = world.open_with_topic();
+    let fill = |from: usize| {
+        let filling: Vec<Pair> = (from..from + 12).map(|number| pair("filling", number)).collect();
+        send_each(&broker, &filling);
+    };
+    send(&broker, &[tombstone("older")]);
+    fill(1);
+    broker.maintain().unwrap();
+    world.clock.advance(TOMBSTONES_STAY * 2 / 3);
+    let younger = partition(&broker).next_offset();
+    send(&broker, &[tombstone("younger")]);
+    fill(20);
+    broker.maintain().unwrap();
+    assert_eq!(world.bases()[0], 0);
+    assert!(world.bases()[1] > younger, "both are in one segment");
+    // The time of the older one is over, that of the younger one is not.
+    world.clock.advance(TOMBSTONES_STAY * 2 / 3);
+    broker.maintain().unwrap();
+    assert!(shown(&partition(&broker)).contains_key(&younger));
+    world.clock.advance(TOMBSTONES_STAY);
+    broker.maintain().unwrap();
+    let left = shown(&partition(&broker));
+    assert!(!left.contains_key(&younger) && !left.contains_key(&0));
+}
+
+#[test]
 fn a_reader_with_an_old_view_goes_on_in_the_files_that_came_instead() {
     let world = world();
     let broker = Broker::open(BrokerConfig { max_open_files: 4, ..world.config() }).unwrap();
@@ -242,6 +270,10 @@ fn a_record_behind_a_damaged_gap_is_found_however_many_were_removed() {
     let path = &world.files(".log")[0];
     assert!(world.disk.content(path).unwrap().len() < 2000 && world.bases()[1] > stays);
     damage(&world, path, &leaf.0);
+    // With its index the record is found without a look at the gap.
+    for index in world.files(".idx") {
+        world.disk.damage(index, &Damage::Delete).unwrap();
+    }
     let broker = world.open();
     let partition = partition(&broker);
     assert_eq!(partition.read_bytes(stays).unwrap().map(|record| record.offset), Some(stays));
