@@ -135,6 +135,34 @@ fn a_tombstone_stays_for_its_time_after_the_pass_that_met_it_and_then_goes() {
 }
 
 #[test]
+fn a_tombstone_that_is_joined_with_an_older_one_stays_for_its_own_time() {
+    let world = world();
+    let broker = world.open_with_topic();
+    let fill = |from: usize| {
+        let filling: Vec<Pair> = (from..from + 12).map(|number| pair("filling", number)).collect();
+        send_each(&broker, &filling);
+    };
+    send(&broker, &[tombstone("older")]);
+    fill(1);
+    broker.maintain().unwrap();
+    world.clock.advance(TOMBSTONES_STAY * 2 / 3);
+    let younger = partition(&broker).next_offset();
+    send(&broker, &[tombstone("younger")]);
+    fill(20);
+    broker.maintain().unwrap();
+    assert_eq!(world.bases()[0], 0);
+    assert!(world.bases()[1] > younger, "both are in one segment");
+    // The time of the older one is over, that of the younger one is not.
+    world.clock.advance(TOMBSTONES_STAY * 2 / 3);
+    broker.maintain().unwrap();
+    assert!(shown(&partition(&broker)).contains_key(&younger));
+    world.clock.advance(TOMBSTONES_STAY);
+    broker.maintain().unwrap();
+    let left = shown(&partition(&broker));
+    assert!(!left.contains_key(&younger) && !left.contains_key(&0));
+}
+
+#[test]
 fn a_reader_with_an_old_view_goes_on_in_the_files_that_came_instead() {
     let world = world();
     let broker = Broker::open(BrokerConfig { max_open_files: 4, ..world.config() }).unwrap();
@@ -221,6 +249,35 @@ fn a_damaged_gap_is_told_because_a_record_might_have_been_there() {
     assert_eq!(corrupt_offset(&partition.read_range_bytes(0, u64::MAX).unwrap_err()), Some(1));
     assert_eq!(corrupt_offset(&partition.read_bytes(3).unwrap_err()), Some(3));
     assert!(partition.read_range_bytes(active, u64::MAX).is_ok());
+}
+
+#[test]
+fn a_record_behind_a_damaged_gap_is_found_however_many_were_removed() {
+    let world = World::new(Compression::None, 64 << 10);
+    let broker = world.open_with_topic();
+    let filling: Vec<Pair> = vec![("filling".to_owned(), Some(String::new())); 1000];
+    send(&broker, &[pair("first", 0)]);
+    (0..20).for_each(|_| send(&broker, &filling));
+    let stays = partition(&broker).next_offset();
+    // What stays is in a segment with the gap, and seals it.
+    send_each(&broker, &[pair("stays", 1), pair("filling", 2)]);
+    let sealing: Vec<Pair> = (0..800).map(|number| pair("sealing", number)).collect();
+    sealing.chunks(50).for_each(|batch| send(&broker, batch));
+    broker.maintain().unwrap();
+    let leaf = partition(&broker).proof(1).unwrap().unwrap().leaf_hash;
+    Broker::close(&broker).unwrap();
+    drop(broker);
+    let path = &world.files(".log")[0];
+    assert!(world.disk.content(path).unwrap().len() < 2000 && world.bases()[1] > stays);
+    damage(&world, path, &leaf.0);
+    // With its index the record is found without a look at the gap.
+    for index in world.files(".idx") {
+        world.disk.damage(index, &Damage::Delete).unwrap();
+    }
+    let broker = world.open();
+    let partition = partition(&broker);
+    assert_eq!(partition.read_bytes(stays).unwrap().map(|record| record.offset), Some(stays));
+    assert_eq!(corrupt_offset(&partition.read_bytes(3).unwrap_err()), Some(3));
 }
 
 #[test]

@@ -4,10 +4,11 @@
 mod support_compaction;
 
 use merkql::Error;
-use merkql::broker::{Broker, BrokerRef};
+use merkql::broker::{Broker, BrokerConfig, BrokerRef};
 use merkql::compression::Compression;
 use merkql::record::ProducerRecord;
 use merkql::topic::TopicConfig;
+use merkql_sim::disk::Limits;
 use merkql_sim::fault::OpKind;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -130,5 +131,32 @@ fn a_pass_under_way_leaves_the_directory_alone_once_the_log_is_closed() {
         assert!(shown(&partition(&broker)).len() < 60);
         let segments = broker.describe_topic("t").unwrap().partitions[0].segments;
         assert_eq!(world.bases().len(), segments);
+    }
+}
+
+#[test]
+fn a_full_disk_is_freed_by_deleting_a_topic() {
+    let world = World::new(Compression::None, 4096);
+    let config = BrokerConfig { journal_max_bytes: 16 << 20, ..world.config() };
+    let broker = Broker::open(config).unwrap();
+    broker.create_topic("big", 1).unwrap();
+    send_other(&broker).unwrap();
+    let full =
+        Limits { disk_bytes: Some(world.disk.bytes_taken() + (256 << 10)), open_files: None };
+    world.disk.set_limits(full);
+    let record = ProducerRecord::new("big", None, "x".repeat(3000));
+    let refused = loop {
+        if let Err(error) = Broker::producer(&broker).send(&record) {
+            break error;
+        }
+    };
+    assert!(matches!(refused, Error::DiskFull { .. }), "{refused}");
+    let before = world.disk.bytes_taken();
+    broker.delete_topic("big").unwrap();
+    broker.maintain().unwrap();
+    let after = world.disk.bytes_taken();
+    assert!(after + (60 << 10) < before, "{after} of {before} bytes are taken");
+    for _ in 0..20 {
+        send_other(&broker).unwrap();
     }
 }

@@ -36,7 +36,7 @@ enum Step {
 
 /// Everything happens at least once within one unreplayed journal, and once
 /// with a checkpoint in between.
-const SCRIPT: [Step; 32] = {
+const SCRIPT: [Step; 33] = {
     use Step::*;
     [
         Create("a", 1),
@@ -69,6 +69,7 @@ const SCRIPT: [Step; 32] = {
         Grow("aged", 2),
         DeleteRecords("b", 0, 23),
         Maintain,
+        Grow("aged", 3),
         Delete("aged"),
         Append("b", 2),
     ]

@@ -20,7 +20,7 @@ use super::latch::Latch;
 use super::options::JournalSizes;
 use crate::env::exact::write_all_at;
 use crate::env::{Access, Entropy, File, FileSystem, Probe};
-use crate::error::{IoContext, Result};
+use crate::error::{Error, IoContext, Result};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -248,7 +248,9 @@ impl Journal {
     /// Moves on to the next file, so that a block with such a body has room.
     /// The file left behind is kept until [`Journal::release_behind`].
     pub(crate) fn roll(&mut self, body_len: usize) -> Result<()> {
-        self.prepare_successor(block_len(body_len) + PAGE_BYTES, u64::MAX)?;
+        let least_len = block_len(body_len) + PAGE_BYTES;
+        let prepared = self.prepare_successor(least_len, u64::MAX);
+        prepared.or_else(|error| self.make_do(least_len, error))?;
         let nonce = self.context.random_nonce()?;
         if let Some(ready) = self.successor.as_ref().map(|successor| successor.file.number)
             && self.named_successor != ready
@@ -348,6 +350,23 @@ impl Journal {
         }
         self.successor = Some(successor);
         extended
+    }
+
+    /// Where a larger successor finds no room, takes it as long as it is: otherwise
+    /// no checkpoint could free any.
+    fn make_do(&mut self, least_len: u64, error: Error) -> Result<()> {
+        let fits = |successor: &&mut Successor| {
+            successor.file.len >= least_len && successor.name_is_durable
+        };
+        match self.successor.as_mut().filter(fits) {
+            Some(successor) if matches!(error, Error::DiskFull { .. }) => {
+                successor.file.sync(&self.context.latch)?;
+                successor.unsynced_bytes = 0;
+                successor.target_len = successor.file.len;
+                Ok(())
+            }
+            _ => Err(error),
+        }
     }
 
     fn extend(&self, successor: &mut Successor, step: u64) -> Result<()> {
