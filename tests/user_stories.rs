@@ -1,5 +1,7 @@
 //! The programs that somebody who knows Kafka writes first, as they would write them.
 
+#![allow(clippy::disallowed_methods, reason = "services have threads")]
+
 mod support;
 
 use chrono::{DateTime, TimeDelta};
