@@ -135,7 +135,7 @@ fn a_group_has_committed_nothing_for_a_topic_that_was_created_again() {
     assert_eq!(reader.poll(NOW).unwrap().len(), 3);
     reader.commit_sync().unwrap();
     broker.delete_topic("t").unwrap();
-    assert!(matches!(reader.committed("t", 0), Err(Error::UnknownPartition { .. })));
+    assert!(matches!(reader.committed("t", 0), Err(Error::UnknownTopic { .. })));
     // The consumer still stands in the topic that is gone: nothing to commit for.
     let refused = reader.commit_sync_offsets(&[(("t", 0), 1)]).unwrap_err();
     assert!(matches!(refused, Error::TopicDeleted { .. }), "{refused}");

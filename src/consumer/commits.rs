@@ -47,10 +47,10 @@ impl Consumer {
     /// Commits these offsets, which are the next ones to be read, all or none, with
     /// one sync. A member of a group commits for partitions that it owns
     /// ([`Error::NotAssigned`]); one with assigned partitions for any that exist
-    /// ([`Error::UnknownPartition`]) and that no live member owns. An offset past the
-    /// partition's end is [`Error::OffsetOutOfRange`], one of a topic that was deleted
-    /// since [`Error::TopicDeleted`]. Positions stay where they are. (Kafka:
-    /// `commitSync(offsets)`.)
+    /// ([`Error::UnknownTopic`], [`Error::UnknownPartition`]) and that no live member
+    /// owns. An offset past the partition's end is [`Error::OffsetOutOfRange`], one of
+    /// a topic that was deleted since [`Error::TopicDeleted`]. Positions stay where
+    /// they are. (Kafka: `commitSync(offsets)`.)
     pub fn commit_sync_offsets(&mut self, offsets: &[((&str, u32), u64)]) -> Result<()> {
         self.check_open()?;
         check_group_id(&self.config.group_id)?;

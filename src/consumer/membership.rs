@@ -61,8 +61,9 @@ impl Consumer {
     /// same, but nothing that a live member owns. No partitions at all are an
     /// [`Consumer::unsubscribe`].
     ///
-    /// A partition has to exist ([`Error::UnknownPartition`]). Once its topic is
-    /// deleted, polls answer [`Error::TopicDeleted`] when there is nothing else to return.
+    /// A partition has to exist ([`Error::UnknownTopic`], [`Error::UnknownPartition`]).
+    /// Once its topic is deleted, polls answer [`Error::TopicDeleted`] when there is
+    /// nothing else to return.
     pub fn assign(&mut self, partitions: &[(&str, u32)]) -> Result<()> {
         self.check_open()?;
         self.check_not_in_listener("assign")?;
