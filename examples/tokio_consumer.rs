@@ -67,7 +67,8 @@ async fn consume(broker: BrokerRef, mut stopped: watch::Receiver<bool>) -> Resul
         };
         let records = records?;
         for record in &records {
-            println!("{}/{}: {}", record.partition, record.offset, record.value);
+            let (partition, offset) = (record.partition, record.offset);
+            println!("partition {partition} offset {offset}: {}", record.value);
         }
         handled += records.len();
         block_in_place(|| consumer.commit_sync())?;

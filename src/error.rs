@@ -169,7 +169,10 @@ pub enum Error {
     },
     /// A record's key or value is not UTF-8, or its value is null, so it cannot
     /// be returned as text. The consumer stays in front of it and may seek past it.
-    #[error("the {part} of {topic}/{partition} at offset {offset} is not text")]
+    /// (Kafka: `RecordDeserializationException`.)
+    #[error(
+        "the {part} of {topic}/{partition} at offset {offset} is not text: read it in bytes, or seek past it"
+    )]
     NotText {
         /// The topic.
         topic: String,
@@ -181,7 +184,7 @@ pub enum Error {
         part: &'static str,
     },
     /// The bytes are no serialized record.
-    #[error("not a serialized record: {reason} at byte {position}")]
+    #[error("not a serialized record: expected {reason} at byte {position}")]
     InvalidRecord {
         /// What was expected.
         reason: &'static str,
@@ -272,7 +275,7 @@ pub enum Error {
     },
     /// The group has live members, and the call is for groups without.
     /// (Kafka: `GROUP_NOT_EMPTY`.)
-    #[error("group {group:?} has {members} live members")]
+    #[error("group {group:?} has live members: {members}")]
     GroupNotEmpty {
         /// The group.
         group: String,

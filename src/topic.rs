@@ -95,10 +95,14 @@ impl RetentionConfig {
 pub struct TopicConfig {
     /// How many partitions; default 1.
     pub partitions: u32,
-    /// Only the last so many records of each partition can be read; default all.
+    /// Only the last so many records of each partition can be read; default all. The
+    /// disk is freed by whole segments, at checkpoints.
     pub retention_records: Option<u64>,
     /// Whole segments of a partition go, the oldest first, as long as more than so
-    /// many bytes are left behind them; default never. (Kafka: `retention.bytes`.)
+    /// many bytes are left behind them; default never. So a partition may take one
+    /// segment more, and until the next checkpoint what is to go. The tree's hashes
+    /// stay whatever goes, about 64 bytes for each record ever appended. (Kafka:
+    /// `retention.bytes`.)
     pub retention_bytes: Option<u64>,
     /// A segment goes once its youngest record is older than this; default never.
     /// (Kafka: `retention.ms`.)

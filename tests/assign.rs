@@ -40,7 +40,11 @@ fn a_partition_to_be_assigned_has_to_exist() {
     alone.assign(&[("t", 0)]).unwrap();
     for unknown in [("t", 2), ("u", 0)] {
         let refused = alone.assign(&[("t", 1), unknown]).unwrap_err();
-        assert!(matches!(refused, Error::UnknownPartition { .. }), "{refused}");
+        match refused {
+            Error::UnknownPartition { topic, partition: 2 } => assert_eq!(topic, "t"),
+            Error::UnknownTopic { topic } => assert_eq!(topic, "u"),
+            other => panic!("{other}"),
+        }
     }
     assert_eq!(alone.assignment(), [("t".to_owned(), 0)], "as it was");
 }

@@ -295,11 +295,13 @@ fn a_consumer_tells_where_partitions_begin_and_end_and_what_was_when() {
     assert_eq!(at(last.timestamp + TimeDelta::milliseconds(1)), None);
     for unknown in [
         consumer.beginning_offsets(&[("t", 1)]).unwrap_err(),
-        consumer.end_offsets(&[("u", 0)]).unwrap_err(),
-        consumer.offsets_for_times(&[(("u", 0), last.timestamp)]).unwrap_err(),
+        consumer.end_offsets(&[("t", 2)]).unwrap_err(),
+        consumer.offsets_for_times(&[(("t", 1), last.timestamp)]).unwrap_err(),
     ] {
         assert!(matches!(unknown, Error::UnknownPartition { .. }), "{unknown}");
     }
+    let unknown = consumer.end_offsets(&[("u", 0)]).unwrap_err();
+    assert_eq!(unknown.to_string(), r#"unknown topic "u""#);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use merkql::Error;
 use merkql::broker::{Broker, BrokerConfig, BrokerRef};
 use merkql::consumer::RebalanceListener;
 use merkql::consumer::{Consumer, ConsumerConfig, ConsumerOptions, OffsetReset};
+use merkql::producer::Producer;
 use merkql::record::BytesProducerRecord;
 use merkql_sim::clock::SimClock;
 use std::path::Path;
@@ -134,7 +135,7 @@ fn a_group_has_committed_nothing_for_a_topic_that_was_created_again() {
     assert_eq!(reader.poll(NOW).unwrap().len(), 3);
     reader.commit_sync().unwrap();
     broker.delete_topic("t").unwrap();
-    assert!(matches!(reader.committed("t", 0), Err(Error::UnknownPartition { .. })));
+    assert!(matches!(reader.committed("t", 0), Err(Error::UnknownTopic { .. })));
     // The consumer still stands in the topic that is gone: nothing to commit for.
     let refused = reader.commit_sync_offsets(&[(("t", 0), 1)]).unwrap_err();
     assert!(matches!(refused, Error::TopicDeleted { .. }), "{refused}");
@@ -216,4 +217,136 @@ fn who_was_silent_for_too_long_hears_of_its_loss_when_it_closes_too() {
     silent.close().unwrap();
     assert_eq!(*lost.lock().unwrap(), [("t".to_owned(), 0)]);
     assert_eq!(heir.assignment().len(), 1);
+}
+
+#[test]
+fn a_commit_is_written_although_another_consumer_has_committed_less_since() {
+    let dir = scratch();
+    let broker = with_partitions(dir.path(), 1);
+    send_numbered(&Broker::producer(&broker), "t", "v", 5);
+    let (mut ahead, mut behind) = (consumer(&broker, "g"), consumer(&broker, "g"));
+    for alone in [&mut ahead, &mut behind] {
+        alone.assign(&[("t", 0)]).unwrap();
+    }
+    assert_eq!(ahead.poll(NOW).unwrap().len(), 5);
+    ahead.commit_sync().unwrap();
+    behind.seek("t", 0, 2).unwrap();
+    behind.commit_sync().unwrap();
+    assert_eq!(ahead.committed("t", 0).unwrap(), Some(2));
+    ahead.commit_sync().unwrap();
+    assert_eq!(ahead.committed("t", 0).unwrap(), Some(5));
+    broker.delete_group("g").unwrap();
+    ahead.commit_sync().unwrap();
+    assert_eq!(ahead.committed("t", 0).unwrap(), Some(5));
+}
+
+#[test]
+fn a_member_that_commits_by_itself_does_so_before_it_gives_a_partition_up() {
+    let dir = scratch();
+    let broker = with_partitions(dir.path(), 2);
+    send_numbered(&Broker::producer(&broker), "t", "v", 4);
+    let config = ConsumerConfig { auto_commit: true, ..earliest("g") };
+    let mut first = Broker::consumer(&broker, config);
+    first.subscribe(&["t"]).unwrap();
+    assert_eq!(first.poll(NOW).unwrap().len(), 4);
+    let mut second = subscribed(&broker, "g", "t");
+    assert!(first.poll(NOW).unwrap().is_empty());
+    assert!(second.poll(NOW).unwrap().is_empty(), "no record is delivered again");
+    assert_eq!(second.assignment().len(), 1);
+}
+
+#[test]
+fn a_consumer_that_commits_by_itself_does_so_before_it_is_assigned_other_partitions() {
+    let dir = scratch();
+    let broker = with_partitions(dir.path(), 2);
+    send_numbered(&Broker::producer(&broker), "t", "v", 4);
+    let config = ConsumerConfig { auto_commit: true, ..earliest("g") };
+    let mut alone = Broker::consumer(&broker, config);
+    alone.assign(&[("t", 0)]).unwrap();
+    assert_eq!(alone.poll(NOW).unwrap().len(), 2);
+    alone.assign(&[("t", 1)]).unwrap();
+    assert_eq!(alone.committed("t", 0).unwrap(), Some(2));
+}
+
+#[test]
+fn a_transaction_with_an_offset_of_a_topic_that_was_deleted_is_refused_whole() {
+    let dir = scratch();
+    let broker = with_partitions(dir.path(), 1);
+    send_numbered(&Broker::producer(&broker), "t", "v", 1);
+    let mut reader = subscribed(&broker, "g", "t");
+    assert_eq!(reader.poll(NOW).unwrap().len(), 1);
+    broker.delete_topic("t").unwrap();
+    let mut transaction = broker.transaction();
+    transaction.send(&keyless("out", "made from it")).unwrap();
+    transaction.send_offsets_of(&mut reader, &[(("t", 0), 1)]).unwrap();
+    let refused = transaction.commit().unwrap_err();
+    assert!(matches!(refused, Error::TopicDeleted { .. }), "{refused}");
+    assert!(broker.topic("out").is_none());
+    // Positions of what is gone are left out: there is nothing to read again.
+    let mut transaction = broker.transaction();
+    transaction.send(&keyless("out", "made from it")).unwrap();
+    transaction.send_offsets(&mut reader).unwrap();
+    assert_eq!(transaction.commit().unwrap().len(), 1);
+}
+
+#[test]
+fn a_repeated_send_to_a_topic_that_was_deleted_is_answered_and_creates_nothing() {
+    let dir = scratch();
+    let broker = with_partitions(dir.path(), 1);
+    let producer = Broker::idempotent_producer(&broker, 7);
+    let sent = producer.send_batch(0, &[keyless("t", "v")]).unwrap();
+    broker.delete_topic("t").unwrap();
+    let repeated = producer.send_batch(0, &[keyless("t", "v")]);
+    assert!(broker.topic("t").is_none());
+    assert!(repeated.is_ok_and(|repeated| repeated.is_empty() || repeated == sent));
+    // The next one is another send, to another topic.
+    assert_eq!(producer.send_batch(1, &[keyless("t", "w")]).unwrap()[0].offset, 0);
+}
+
+/// Takes longer to give up than a member may, and lets another poll meanwhile.
+struct Dawdler {
+    clock: Arc<SimClock>,
+    producer: Producer,
+    heir: Arc<Mutex<Consumer>>,
+    told: Arc<Mutex<Vec<String>>>,
+}
+
+impl RebalanceListener for Dawdler {
+    fn on_partitions_revoked(&mut self, consumer: &mut Consumer, partitions: &[(String, u32)]) {
+        self.clock.advance(Duration::from_secs(600));
+        assert_eq!(self.heir.lock().unwrap().poll(NOW).unwrap().len(), 4, "all is its own now");
+        send_numbered(&self.producer, "t", "new", 2);
+        let refused = consumer.commit_sync();
+        self.told.lock().unwrap().push(format!("revoked {}", partitions.len()));
+        assert!(matches!(refused, Err(Error::NotAssigned { .. })));
+    }
+
+    fn on_partitions_lost(&mut self, _: &mut Consumer, partitions: &[(String, u32)]) {
+        self.told.lock().unwrap().push(format!("lost {}", partitions.len()));
+    }
+}
+
+#[test]
+fn a_member_that_takes_too_long_to_give_up_loses_the_rest_as_well() {
+    let (dir, clock) = (scratch(), Arc::new(SimClock::new()));
+    let config = BrokerConfig { clock: clock.clone(), ..BrokerConfig::new(dir.path()) };
+    let broker = Broker::open(config).unwrap();
+    broker.create_topic("t", 2).unwrap();
+    send_numbered(&Broker::producer(&broker), "t", "v", 4);
+    let (heir, told) = (Arc::new(Mutex::new(consumer(&broker, "g"))), Arc::default());
+    let producer = Broker::producer(&broker);
+    let dawdler = Dawdler { clock, producer, heir: Arc::clone(&heir), told: Arc::clone(&told) };
+    let options = ConsumerOptions {
+        rebalance_listener: Some(Box::new(dawdler)),
+        ..ConsumerOptions::default()
+    };
+    let mut slow = Broker::consumer_with(&broker, earliest("g"), options);
+    slow.subscribe(&["t"]).unwrap();
+    assert_eq!(slow.poll(NOW).unwrap().len(), 4);
+    heir.lock().unwrap().subscribe(&["t"]).unwrap();
+    assert!(slow.poll(NOW).unwrap().is_empty(), "nothing of what is not its own");
+    assert!(slow.assignment().is_empty());
+    slow.poll(NOW).unwrap();
+    assert_eq!(*told.lock().unwrap(), ["revoked 1", "lost 1"]);
+    heir.lock().unwrap().commit_sync_offsets(&[(("t", 0), 2), (("t", 1), 2)]).unwrap();
 }

@@ -358,7 +358,7 @@ fn a_member_tells_what_it_owns_where_it_stands_and_what_its_group_has_committed(
 
     assert!(matches!(consumer.position("t", 2), Err(Error::NotAssigned { .. })));
     assert!(matches!(consumer.committed("t", 2), Err(Error::UnknownPartition { .. })));
-    assert!(matches!(consumer.committed("other", 0), Err(Error::UnknownPartition { .. })));
+    assert!(matches!(consumer.committed("other", 0), Err(Error::UnknownTopic { .. })));
     consumer.close().unwrap();
     assert!(consumer.assignment().is_empty());
     assert!(matches!(consumer.position("t", 1), Err(Error::Closed)));

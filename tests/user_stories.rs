@@ -1,6 +1,6 @@
 //! The programs that somebody who knows Kafka writes first, as they would write them.
 
-#![allow(clippy::disallowed_methods, reason = "the programs have threads of their own")]
+#![allow(clippy::disallowed_methods, reason = "services have threads")]
 
 mod support;
 

@@ -78,7 +78,11 @@ impl Broker {
 }
 
 /// The partition of this name and number.
-fn find_partition(tables: &Tables, topic: &str, partition: u32) -> Result<Arc<PartitionLog>> {
+pub(crate) fn find_partition(
+    tables: &Tables,
+    topic: &str,
+    partition: u32,
+) -> Result<Arc<PartitionLog>> {
     let unknown = || Error::UnknownTopic { topic: topic.to_owned() };
     let log = tables.topics.get(topic).ok_or_else(unknown)?;
     let index = usize::try_from(partition).ok();

@@ -11,6 +11,7 @@ use crate::group::Group;
 use crate::storage::commit::Operation;
 use crate::storage::entry::{Commit, PartitionKey};
 use crate::storage::partition::PartitionLog;
+use crate::storage::tables::Tables;
 use crate::sync::{Mutex, lock};
 use std::sync::Arc;
 
@@ -46,10 +47,10 @@ impl Consumer {
     /// Commits these offsets, which are the next ones to be read, all or none, with
     /// one sync. A member of a group commits for partitions that it owns
     /// ([`Error::NotAssigned`]); one with assigned partitions for any that exist
-    /// ([`Error::UnknownPartition`]) and that no live member owns. An offset past the
-    /// partition's end is [`Error::OffsetOutOfRange`], one of a topic that was deleted
-    /// since [`Error::TopicDeleted`]. Positions stay where they are. (Kafka:
-    /// `commitSync(offsets)`.)
+    /// ([`Error::UnknownTopic`], [`Error::UnknownPartition`]) and that no live member
+    /// owns. An offset past the partition's end is [`Error::OffsetOutOfRange`], one of
+    /// a topic that was deleted since [`Error::TopicDeleted`]. Positions stay where
+    /// they are. (Kafka: `commitSync(offsets)`.)
     pub fn commit_sync_offsets(&mut self, offsets: &[((&str, u32), u64)]) -> Result<()> {
         self.check_open()?;
         check_group_id(&self.config.group_id)?;
@@ -87,9 +88,12 @@ impl Consumer {
     fn positions_to_commit(&self, members: &Group) -> ToCommit {
         let mut lost = self.given_up.values().next();
         let mut commits = Vec::new();
+        let tables = self.broker.store.tables();
+        let committed = tables.groups.get(&self.config.group_id);
         for position in self.positions.iter() {
             let key = position.log.key;
-            if position.committed == Some(position.offset) || !self.exists(&position.log) {
+            let committed = committed.and_then(|offsets| offsets.get(&key));
+            if committed == Some(&position.offset) || !lives(&tables, &position.log) {
                 continue;
             }
             if self.may_commit(members, key) {
@@ -138,7 +142,7 @@ impl Consumer {
             Reads::Nothing | Reads::Assigned { .. } => self.log_of(topic, partition)?,
         };
         let topic = || topic.to_owned();
-        if !self.exists(&log) {
+        if !lives(&self.broker.store.tables(), &log) {
             return Err(Error::TopicDeleted { topic: topic() });
         }
         if !self.may_commit(members, log.key) {
@@ -160,13 +164,6 @@ impl Consumer {
         }
     }
 
-    /// Whether the partition's topic is there, in this life.
-    fn exists(&self, log: &PartitionLog) -> bool {
-        let tables = self.broker.store.tables();
-        let topic = tables.topics.get(&*log.name.topic);
-        topic.is_some_and(|topic| topic.incarnation == log.key.incarnation)
-    }
-
     fn write_commits(&self, commits: &[Commit]) -> Result<()> {
         if commits.is_empty() {
             return Ok(());
@@ -183,20 +180,21 @@ impl Consumer {
     pub(crate) fn note_committed(&mut self, commits: &[Commit]) {
         for Commit { key, offset } in commits {
             if let Some(position) = self.positions.get_mut(*key) {
-                position.set_committed(*offset);
+                position.settled = *offset;
             }
         }
     }
 
     /// Commits what the polls before returned, if it is time for that.
     pub(super) fn commit_if_due(&mut self) -> Result<()> {
-        if self.now() >= self.commit_due { self.commit_by_itself() } else { Ok(()) }
+        let is_due = self.limits.auto_commit_interval.is_some() && self.now() >= self.commit_due;
+        if is_due { self.commit_by_itself() } else { Ok(()) }
     }
 
     /// Commits without being called to, if it was configured to. What a rebalance has
     /// taken away is no failure of this, and the listener hears of it.
     pub(super) fn commit_by_itself(&mut self) -> Result<()> {
-        if self.limits.auto_commit_interval.is_none() {
+        if !self.config.auto_commit {
             return Ok(());
         }
         self.put_off_commit();
@@ -214,4 +212,10 @@ impl Consumer {
             self.commit_due = self.now().saturating_add(interval);
         }
     }
+}
+
+/// Whether the partition's topic is there, in this life.
+fn lives(tables: &Tables, log: &PartitionLog) -> bool {
+    let topic = tables.topics.get(&*log.name.topic);
+    topic.is_some_and(|topic| topic.incarnation == log.key.incarnation)
 }

@@ -61,8 +61,9 @@ impl Consumer {
     /// same, but nothing that a live member owns. No partitions at all are an
     /// [`Consumer::unsubscribe`].
     ///
-    /// A partition has to exist ([`Error::UnknownPartition`]). Once its topic is
-    /// deleted, polls answer [`Error::TopicDeleted`] when there is nothing else to return.
+    /// A partition has to exist ([`Error::UnknownTopic`], [`Error::UnknownPartition`]).
+    /// Once its topic is deleted, polls answer [`Error::TopicDeleted`] when there is
+    /// nothing else to return.
     pub fn assign(&mut self, partitions: &[(&str, u32)]) -> Result<()> {
         self.check_open()?;
         self.check_not_in_listener("assign")?;
@@ -83,12 +84,12 @@ impl Consumer {
         self.positions.retain(|key| logs.contains_key(&key));
         for (key, log) in logs {
             if self.positions.get(key).is_none() {
-                let committed = self.committed_of(key);
-                let position = committed.unwrap_or_else(|| match self.config.offset_reset {
-                    OffsetReset::Earliest => log.log_start(),
-                    OffsetReset::Latest => log.view().next_offset(),
-                });
-                self.positions.insert(Position::new(log, position, committed));
+                let position =
+                    self.committed_of(key).unwrap_or_else(|| match self.config.offset_reset {
+                        OffsetReset::Earliest => log.log_start(),
+                        OffsetReset::Latest => log.view().next_offset(),
+                    });
+                self.positions.insert(Position::new(log, position));
             }
         }
         self.reads = Reads::Assigned { version };
@@ -151,9 +152,7 @@ impl Consumer {
             self.broker.store.appended.notify();
         }
         if plan.joined {
-            let lost = self.positions.keys();
-            let lost = self.hand_over(&lost);
-            self.tell(Told::Lost, &lost);
+            self.lose_all();
         }
         if !plan.is_due {
             return Ok(());
@@ -166,7 +165,18 @@ impl Consumer {
         }
         let assigned = self.settle(&plan.revoked);
         self.tell(Told::Assigned, &assigned);
+        // What it was told may have taken so long that it is no member any more, and
+        // others read what it had.
+        if !lock(&self.group).has(self.member) {
+            self.lose_all();
+        }
         committed
+    }
+
+    fn lose_all(&mut self) {
+        let lost = self.positions.keys();
+        let lost = self.hand_over(&lost);
+        self.tell(Told::Lost, &lost);
     }
 
     /// Gives up what the listener was told of, and takes what is free; returns its names.
@@ -208,15 +218,14 @@ impl Consumer {
 
     /// Where reading of a newly assigned partition begins.
     fn begin(&self, members: &mut Group, log: &Arc<PartitionLog>) -> Position {
-        let committed = self.committed_of(log.key);
-        let position = committed.unwrap_or_else(|| {
+        let position = self.committed_of(log.key).unwrap_or_else(|| {
             let latest = self.config.offset_reset == OffsetReset::Latest;
             let known = self.known.get(&log.key.incarnation);
             let skips = latest && known.is_some_and(|known| log.key.partition < *known);
             let first = if skips { log.view().next_offset() } else { log.log_start() };
             members.origin(log.key, first)
         });
-        Position::new(Arc::clone(log), position, committed)
+        Position::new(Arc::clone(log), position)
     }
 
     /// Commits if the configuration asks for it, tells the listener, and leaves.

@@ -1,7 +1,8 @@
 //! What a group has committed, and what is there to be read.
 
 use super::Consumer;
-use crate::error::{Error, Result};
+use crate::admin::find_partition;
+use crate::error::Result;
 use crate::storage::entry::PartitionKey;
 use crate::storage::partition::{PartitionLog, View};
 use chrono::{DateTime, Utc};
@@ -19,7 +20,12 @@ pub struct OffsetAndTimestamp {
 
 impl Consumer {
     /// The offset that the group has committed for a partition, whoever owns it:
-    /// the next one to read. `None` if it has committed none.
+    /// the next one to read. `None` if it has committed none. The partition has to
+    /// exist ([`Error::UnknownTopic`], [`Error::UnknownPartition`]), as for the other
+    /// calls that look something up.
+    ///
+    /// [`Error::UnknownTopic`]: crate::Error::UnknownTopic
+    /// [`Error::UnknownPartition`]: crate::Error::UnknownPartition
     pub fn committed(&self, topic: &str, partition: u32) -> Result<Option<u64>> {
         self.check_open()?;
         let log = self.log_of(topic, partition)?;
@@ -78,13 +84,7 @@ impl Consumer {
     }
 
     pub(super) fn log_of(&self, topic: &str, partition: u32) -> Result<Arc<PartitionLog>> {
-        let tables = self.broker.store.tables();
-        let log = tables.topics.get(topic).and_then(|topic| {
-            let index = usize::try_from(partition).ok()?;
-            topic.partitions.get(index)
-        });
-        let unknown = || Error::UnknownPartition { topic: topic.to_owned(), partition };
-        log.cloned().ok_or_else(unknown)
+        find_partition(&self.broker.store.tables(), topic, partition)
     }
 }
 

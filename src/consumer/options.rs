@@ -25,8 +25,11 @@ pub struct ConsumerConfig {
     /// The group, which shares partitions and committed offsets. 249 bytes at
     /// most. (Kafka: `group.id`.)
     pub group_id: String,
-    /// Whether [`super::Consumer::close`] and [`super::Consumer::unsubscribe`] commit
-    /// what was polled, and, with [`ConsumerOptions::auto_commit_interval`], polls do.
+    /// Whether what was polled is committed before partitions are given up: by
+    /// [`super::Consumer::close`], [`super::Consumer::unsubscribe`],
+    /// [`super::Consumer::assign`] and for a rebalance; and by polls, if there is an
+    /// [`ConsumerOptions::auto_commit_interval`]. Dropping a consumer commits nothing.
+    /// (Kafka: `enable.auto.commit`.)
     pub auto_commit: bool,
     /// Where to begin without a committed offset, and where to go on when
     /// retention has overtaken the position.
@@ -56,10 +59,10 @@ pub struct ConsumerOptions {
     /// (Kafka: `max.poll.interval.ms`.)
     pub max_poll_interval: Option<Duration>,
     /// If [`ConsumerConfig::auto_commit`] is set: how often a poll, before it returns
-    /// anything new, commits what the polls before it returned; and then what a
-    /// rebalance is about to take away is committed, too. A commit that fails is the
-    /// poll's error, once an interval, and neither records nor positions are lost by
-    /// it. Default: only closing commits. (Kafka: `auto.commit.interval.ms`.)
+    /// anything new, commits what the polls before it returned. A commit that fails is
+    /// the poll's error, once an interval, and neither records nor positions are lost
+    /// by it. Default: polls commit only what a rebalance takes away. (Kafka:
+    /// `auto.commit.interval.ms`.)
     pub auto_commit_interval: Option<Duration>,
     /// Is told when partitions change hands.
     pub rebalance_listener: Option<Box<dyn RebalanceListener>>,

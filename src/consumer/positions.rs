@@ -16,26 +16,18 @@ pub(super) struct Position {
     pub(super) offset: u64,
     /// Where it was at the last commit, or when the partition was assigned.
     pub(super) settled: u64,
-    /// What is committed for it, as far as this consumer knows.
-    pub(super) committed: Option<u64>,
     pub(super) is_paused: bool,
 }
 
 impl Position {
-    pub(super) fn new(log: Arc<PartitionLog>, offset: u64, committed: Option<u64>) -> Self {
-        Self { log, offset, settled: offset, committed, is_paused: false }
+    pub(super) fn new(log: Arc<PartitionLog>, offset: u64) -> Self {
+        Self { log, offset, settled: offset, is_paused: false }
     }
 
     /// Whether there is something to be committed that was not there when the
     /// partition was assigned.
     pub(super) fn has_moved(&self) -> bool {
         self.offset != self.settled
-    }
-
-    /// Notes that the group has committed this offset.
-    pub(super) fn set_committed(&mut self, offset: u64) {
-        self.committed = Some(offset);
-        self.settled = offset;
     }
 
     /// Retention may have overtaken the position.

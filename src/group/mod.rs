@@ -262,6 +262,11 @@ impl Group {
         self.owners.get(&key) == Some(&id)
     }
 
+    /// Whether it is a member still.
+    pub(crate) fn has(&self, id: MemberId) -> bool {
+        self.members.contains_key(&id)
+    }
+
     /// Whether a live member owns the partition.
     pub(crate) fn has_owner(&self, key: PartitionKey) -> bool {
         self.owners.contains_key(&key)
