@@ -257,7 +257,7 @@ fn a_record_behind_a_damaged_gap_is_found_however_many_were_removed() {
     let broker = world.open_with_topic();
     let filling: Vec<Pair> = vec![("filling".to_owned(), Some(String::new())); 1000];
     send(&broker, &[pair("first", 0)]);
-    (0..20).for_each(|_| send(&broker, &filling));
+    (0..80).for_each(|_| send(&broker, &filling));
     let stays = partition(&broker).next_offset();
     // What stays is in a segment with the gap, and seals it.
     send_each(&broker, &[pair("stays", 1), pair("filling", 2)]);
