@@ -93,6 +93,19 @@ fn a_transaction_that_was_made_again_says_nothing_of_the_first_attempt() {
     assert!(verdict.is_valid(), "{:?}", verdict.names());
 }
 
+/// What was polled before the transaction began was another attempt's.
+#[test]
+fn a_record_that_was_lost_with_a_tail_and_taken_over_again_says_nothing_of_the_time_before() {
+    let first = "{:process 3 :type :ok :f :txn :value [[:send 2 [0 :out-a]]]}";
+    let tail = "{:process :nemesis :type :info :f :undecidable-tail :value {2 0}}";
+    let again = "{:process 4 :type :invoke :f :txn :value [[:send 2 :out-a] [:send 2 :out-b]]}
+                 {:process 4 :type :ok :f :txn :value [[:send 2 [0 :out-a]] [:send 2 [1 :out-b]]]}";
+    let before = outputs("[[0 :out-a]]", 1);
+    let other = before.replace("process 7", "process 8");
+    let verdict = verdict(&format!("{INPUT} {first} {before} {other} {CRASH} {tail} {again}"));
+    assert!(!verdict.names().contains(&Name::TornTransaction), "{:?}", verdict.names());
+}
+
 #[test]
 fn a_commit_that_somebody_else_may_have_made_proves_nothing() {
     let other = "{:process 8 :type :info :f :commit :value {:group :g :offsets {1 1}}}";

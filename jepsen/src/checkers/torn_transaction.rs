@@ -76,7 +76,13 @@ fn dues(analysis: &Analysis<'_>) -> Vec<Vec<Due>> {
         let reader = |touch: &Touch| {
             analysis.effects.record(touch.record).ok_reader.map(|at| (at, touch.record))
         };
+        let began = analysis.timeline.start(position);
+        // One that was sent before says nothing of this attempt: it may have been lost with a tail since.
+        let is_first = |touch: &&Touch| {
+            analysis.effects.record(touch.record).sent_from.is_none_or(|from| from >= began)
+        };
         let own = writes.iter().filter(|touch| !analysis.was_sent_again(position, touch.record));
+        let own = own.filter(is_first);
         let Some((seen_at, seen)) = own.filter_map(reader).min() else {
             continue;
         };
