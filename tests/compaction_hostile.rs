@@ -12,12 +12,14 @@ use support_compaction::*;
 
 const HEADER: usize = 17;
 const KIND_GAP: u8 = 3;
-const SENT: u64 = 60;
+const SENT: usize = 60;
 
 fn crc32c(seed: u32, parts: &[&[u8]]) -> u32 {
     let algorithm = crc_fast::CrcAlgorithm::Crc32Iscsi;
     let mut digest = crc_fast::Digest::new_with_init_state(algorithm, u64::from(seed));
-    parts.iter().for_each(|part| digest.update(part));
+    for part in parts {
+        digest.update(part);
+    }
     u32::try_from(digest.finalize()).unwrap()
 }
 
@@ -51,7 +53,7 @@ fn compacted_world() -> World {
     let broker = world.open_with_topic();
     let mut sent = vec![pair("first", 0)];
     sent.extend((1..40).map(|number| pair("filling", number)));
-    sent.extend((40..SENT as usize).map(|number| pair(&format!("key {number}"), number)));
+    sent.extend((40..SENT).map(|number| pair(&format!("key {number}"), number)));
     send_each(&broker, &sent);
     broker.maintain().unwrap();
     Broker::close(&broker).unwrap();
@@ -70,7 +72,7 @@ fn use_all(broker: &BrokerRef, whole: &BTreeMap<u64, Pair>, from: u64) {
     let partition = partition(broker);
     for offset in 0..partition.next_offset() + 2 {
         let read = check(partition.read_bytes(offset)).flatten();
-        assert!(read.is_none() || whole.contains_key(&offset) || offset >= SENT);
+        assert!(read.is_none() || whole.contains_key(&offset) || offset >= SENT as u64);
         assert!(read.is_some() || offset < from || !whole.contains_key(&offset), "{offset}");
         check(partition.proof(offset));
         check(partition.consistency_proof(offset));
