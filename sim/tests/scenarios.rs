@@ -80,6 +80,7 @@ fn a_scenario_that_tests_nothing_fails_and_one_that_is_none_is_an_error() {
     let file = path.to_str().unwrap();
     let text = "about = \"Nothing is ever synced in no step at all.\"\ncovers = [\"R12\"]\n\n\
                 [expect]\noutcome = \"detected\"\nerrors = [\"io\"]\nmarks = [\"never\"]\n\n\
+                [[steps]]\nid = 2\ndoes = { sleep = { ms = 1 } }\n\n\
                 [[strikes]]\nid = 1\nat = { during = \"start\", on = \"sync-data\", file = \"nowhere\" }\n\
                 what = { fault = { fault = { failed-sync = \"reverted\" } } }\n";
     std::fs::write(&path, text).unwrap();
