@@ -100,7 +100,7 @@ fn a_scenario_that_tests_nothing_fails_and_one_that_is_none_is_an_error() {
     let output = command(&["scenario", file]);
     let told = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(2), "{told}");
-    assert!(told.contains("idle.toml:11:31: unknown variant"), "{told}");
+    assert!(told.contains("idle.toml:15:31: unknown variant"), "{told}");
 }
 
 /// What the clients did and were told, up to when nothing is broken any more.
