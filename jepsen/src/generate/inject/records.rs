@@ -227,8 +227,11 @@ fn sent_keys(steps: &[MicroOp]) -> Vec<(usize, &Key)> {
 /// Two sends of which one began after the other was acknowledged, to neighbouring offsets, change places.
 pub(super) fn realtime_order(draft: &mut Draft<'_>) -> Option<Placed> {
     let analysis = Analysis::new(draft.history);
+    // A removal that came before its record was sent, as it then looks, excuses nothing.
     let single = |position: usize| {
-        analysis.effects.writes(position).len() == 1
+        let writes = analysis.effects.writes(position);
+        writes.len() == 1
+            && writes.iter().all(|touch| analysis.removal(touch.record).is_none())
             && matches!(analysis.operation(position).action, Action::Send(_))
     };
     let mut sites: Vec<(usize, usize)> = Vec::new();
