@@ -79,6 +79,8 @@ pub(crate) struct State {
     pub(crate) is_tail_lost: bool,
     /// How many transactions of a group have failed for certain.
     pub(crate) failures: BTreeMap<String, u32>,
+    /// How often a tail was lost: what was taken over before may be taken over again.
+    pub(crate) tails_lost: u32,
     /// Sends that were repeated because nobody knew what had become of them.
     pub(crate) retries: Counts,
     /// Counts the groups of readers that read everything.
@@ -97,6 +99,7 @@ impl State {
     /// The log may have lost what it knew last: what it removed may be there again.
     pub(crate) fn lose_tail(&mut self) {
         self.is_tail_lost = true;
+        self.tails_lost += 1;
         self.removed.clear();
     }
 }

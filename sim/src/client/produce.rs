@@ -210,6 +210,11 @@ impl Bench {
             let process = self.recorder.new_process();
             self.invoke_send(&process, last.asked, &last.records);
             self.sent(&process, &self.memory.lives(), &again, Vec::new());
+            let mut state = self.memory.state();
+            let producer = state.producers.get_mut(&id);
+            if let Some(last) = producer.and_then(|producer| producer.last.as_mut()) {
+                last.answer = Some(again);
+            }
         }
         Ok(())
     }

@@ -83,7 +83,10 @@ impl Bench {
     }
 
     fn plan(&self, member: &Member, inputs: &[BytesRecord], to: &str) -> Plan {
-        let attempt = self.memory.state().failures.get(&member.group).copied().unwrap_or_default();
+        let attempt = {
+            let state = self.memory.state();
+            state.failures.get(&member.group).copied().unwrap_or_default() + state.tails_lost
+        };
         let topic = self.broker.topic(to);
         let mut records = Vec::new();
         let mut asked = Vec::new();
