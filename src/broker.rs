@@ -227,7 +227,7 @@ impl Broker {
     /// is done here alone, so call it now and then where topics are compacted
     /// ([`crate::topic::TopicConfig::compaction`]). All files of a partition but
     /// the one that is appended to are read, and those written anew in which
-    /// something goes, while sends and reads go on. It takes about 65 bytes of
+    /// something goes, while sends and reads go on. It takes about 70 bytes of
     /// memory for each key of the partition at hand, and room on disk for what
     /// stays. Damage in one partition keeps no other from it, and is told.
     pub fn maintain(&self) -> Result<()> {

@@ -11,7 +11,6 @@ use crate::group::Group;
 use crate::storage::commit::Operation;
 use crate::storage::entry::{Commit, PartitionKey};
 use crate::storage::partition::PartitionLog;
-use crate::storage::tables::Tables;
 use crate::sync::{Mutex, lock};
 use std::sync::Arc;
 
@@ -56,10 +55,7 @@ impl Consumer {
         check_group_id(&self.config.group_id)?;
         let group = self.group();
         let members = lock(&group);
-        let commit = |((topic, partition), offset): &((&str, u32), u64)| {
-            self.commit_of(&members, topic, *partition, *offset)
-        };
-        let commits: Vec<Commit> = offsets.iter().map(commit).collect::<Result<_>>()?;
+        let commits = self.commits_of(&members, offsets)?;
         self.write_commits(&commits)?;
         drop(members);
         self.note_committed(&commits);
@@ -93,7 +89,7 @@ impl Consumer {
         for position in self.positions.iter() {
             let key = position.log.key;
             let committed = committed.and_then(|offsets| offsets.get(&key));
-            if committed == Some(&position.offset) || !lives(&tables, &position.log) {
+            if committed == Some(&position.offset) || position.log.is_deleted() {
                 continue;
             }
             if self.may_commit(members, key) {
@@ -119,13 +115,13 @@ impl Consumer {
     }
 
     /// These offsets, if this consumer may commit them all.
-    pub(crate) fn commits_of(
+    pub(crate) fn commits_of<S: AsRef<str>>(
         &self,
         members: &Group,
-        offsets: &GivenOffsets,
+        offsets: &[((S, u32), u64)],
     ) -> Result<Vec<Commit>> {
-        let commit = |((topic, partition), offset): &((String, u32), u64)| {
-            self.commit_of(members, topic, *partition, *offset)
+        let commit = |((topic, partition), offset): &((S, u32), u64)| {
+            self.commit_of(members, topic.as_ref(), *partition, *offset)
         };
         offsets.iter().map(commit).collect()
     }
@@ -142,7 +138,7 @@ impl Consumer {
             Reads::Nothing | Reads::Assigned { .. } => self.log_of(topic, partition)?,
         };
         let topic = || topic.to_owned();
-        if !lives(&self.broker.store.tables(), &log) {
+        if log.is_deleted() {
             return Err(Error::TopicDeleted { topic: topic() });
         }
         if !self.may_commit(members, log.key) {
@@ -212,10 +208,4 @@ impl Consumer {
             self.commit_due = self.now().saturating_add(interval);
         }
     }
-}
-
-/// Whether the partition's topic is there, in this life.
-fn lives(tables: &Tables, log: &PartitionLog) -> bool {
-    let topic = tables.topics.get(&*log.name.topic);
-    topic.is_some_and(|topic| topic.incarnation == log.key.incarnation)
 }

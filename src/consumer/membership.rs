@@ -126,18 +126,11 @@ impl Consumer {
         if now == version {
             return None;
         }
-        let tables = self.broker.store.tables();
-        let gone = |log: &PartitionLog| {
-            let topic = tables.topics.get(&*log.name.topic);
-            topic.is_none_or(|topic| topic.incarnation != log.key.incarnation)
-        };
-        let gone = self.positions.iter().find(|position| gone(&position.log));
-        let topic = gone.map(|position| position.log.name.topic.to_string());
-        drop(tables);
-        if topic.is_none() {
+        let deleted = self.positions.iter().find_map(|one| one.log.check_living().err());
+        if deleted.is_none() {
             self.reads = Reads::Assigned { version: now };
         }
-        topic.map(|topic| Error::TopicDeleted { topic })
+        deleted
     }
 
     /// Tells the group that the member is alive, and carries out what it decides:

@@ -54,9 +54,11 @@ impl Segment {
     /// opened; what no valid index file covers is looked through.
     pub(crate) fn load_index(&self) -> Result<()> {
         let opened_len = self.index().opened_len();
-        let mut points = self.read_index_file(opened_len).unwrap_or_default();
+        let file = self.decode_index_file().filter(|file| file.covered_len <= opened_len);
+        let is_whole = file.as_ref().is_some_and(|file| file.covered_len == opened_len);
+        let mut points = file.map(|file| file.points).unwrap_or_default();
         let start = points.last().copied().unwrap_or(self.first_point());
-        if !self.index_covers(opened_len) {
+        if !is_whole {
             let last = points.last().map(|point| point.position);
             let mut chooser = PointChooser::new(self.index_interval_bytes(), last);
             let mut timestamp_before_ns = start.timestamp_before_ns;
@@ -80,11 +82,6 @@ impl Segment {
 
     fn index_covers(&self, opened_len: u64) -> bool {
         self.decode_index_file().is_some_and(|file| file.covered_len == opened_len)
-    }
-
-    fn read_index_file(&self, opened_len: u64) -> Option<Vec<IndexPoint>> {
-        let file = self.decode_index_file()?;
-        (file.covered_len <= opened_len).then_some(file.points)
     }
 
     /// The index file, if it is there and is this segment's. Any failure only
