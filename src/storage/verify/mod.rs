@@ -106,7 +106,7 @@ pub(crate) fn verify(
     let opener = Opener::new(env, options, data_dir);
     let entries = opener.entries()?;
     if entries.is_empty() {
-        let reason = "there is no log in it".to_owned();
+        let reason = "it holds no directory `.merkql` with anything in it".to_owned();
         return Err(Error::NotALog { path: data_dir.to_owned(), reason });
     }
     opener.refuse_strangers(&entries)?;
