@@ -53,7 +53,7 @@ pub fn verify_with_progress(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Report> {
     crate::storage::verify::verify(
-        config.env(),
+        &config.env(),
         config.storage_options(),
         &config.data_dir,
         progress,
@@ -84,6 +84,9 @@ pub struct Report {
     /// Whether the next opening has work to do, mostly because the log was not closed.
     /// That is no finding: what was acknowledged is there.
     pub recovery_is_pending: bool,
+    /// Files and folders of the log that nothing names, as a crash leaves them behind:
+    /// the next opening removes them.
+    pub leftovers: Vec<PathBuf>,
     /// How much was looked at.
     pub checked: Checked,
 }
@@ -150,16 +153,17 @@ pub enum FindingKind {
     /// The tree cannot be computed: records are lost and their hashes as well, or
     /// neither give the root that the manifest has.
     Tree,
-    /// Stored hashes are wrong that follow from the records.
+    /// Stored hashes are wrong that follow from the records. The log makes them anew when
+    /// a proof needs them, as long as the records are there; a repair does it now.
     Hash,
     /// Stored hashes of records are wrong that were removed: nothing else has them.
     RemovedHash,
-    /// An index file does not describe its segment.
+    /// An index file does not describe its segment, which is looked through instead.
     Index,
     /// A group has committed an offset that its partition never reached, or in a
     /// partition that is not there.
     Commit,
-    /// Nothing names the file or the folder.
+    /// Nothing names the file or the folder, and the log never made it.
     Unnamed,
 }
 
@@ -169,7 +173,7 @@ pub enum FindingKind {
 pub enum Remedy {
     /// The log itself, at its next opening or when it next needs what is damaged.
     Automatic,
-    /// A repair, which says what has to be given up.
+    /// A repair, which says what has to be given up, if anything.
     Repair,
     /// Somebody who knows how it came there.
     ByHand,
@@ -195,10 +199,13 @@ impl FindingKind {
     /// What puts it right.
     pub fn remedy(self) -> Remedy {
         match self {
-            Self::Slot | Self::Hash | Self::Index => Remedy::Automatic,
-            Self::Manifest | Self::Journal | Self::Record | Self::Tree | Self::RemovedHash => {
-                Remedy::Repair
-            }
+            Self::Slot | Self::Index => Remedy::Automatic,
+            Self::Manifest
+            | Self::Journal
+            | Self::Record
+            | Self::Tree
+            | Self::Hash
+            | Self::RemovedHash => Remedy::Repair,
             Self::Commit | Self::Unnamed => Remedy::ByHand,
         }
     }

@@ -5,6 +5,7 @@
 mod support;
 
 use merkql::Error;
+use merkql::verify::{Finding, Remedy};
 use merkql_sim::disk::{CrashPhase, CrashPoint, Damage, Image};
 use merkql_sim::fault::{Arm, Fault, FaultKind, OpKind};
 use merkql_sim::profile::Profile;
@@ -118,21 +119,39 @@ fn open_and_judge(
     may_refuse: bool,
     outcome: &mut Outcome,
 ) -> Result<(), String> {
-    match world.open(None) {
+    let foretold = costs_something(world);
+    let told = match world.open(None) {
         Err(error @ (Error::Corrupt(_) | Error::Io { .. } | Error::UnsupportedVersion { .. })) => {
             outcome.refused += 1;
-            if may_refuse { Ok(()) } else { Err(format!("the log refuses to open: {error}")) }
+            if !may_refuse {
+                return Err(format!("the log refuses to open: {error}"));
+            }
+            true
         }
-        Err(error) => Err(format!("opening: {error:?}")),
+        Err(error) => return Err(format!("opening: {error:?}")),
         Ok(broker) => {
             let findings = judge_damaged(&broker, model, |place| touched.contains(place))?;
             match findings.detected {
                 0 => outcome.unharmed += 1,
                 _ => outcome.detected += 1,
             }
-            Ok(())
+            findings.detected > 0
         }
+    };
+    match foretold {
+        Ok(findings) if told && findings.is_empty() => {
+            Err("a reader is told of damage that verifying does not find".to_owned())
+        }
+        _ => Ok(()),
     }
+}
+
+/// What verifying says that the log will not put right by itself; an error where it can
+/// say nothing.
+fn costs_something(world: &World) -> Result<Vec<Finding>, Error> {
+    let report = merkql::verify(&world.config(None))?;
+    let costs = |finding: &Finding| finding.kind.remedy() != Remedy::Automatic;
+    Ok(report.findings.into_iter().filter(costs).collect())
 }
 
 fn sweep_damage(subject: &Subject, outcomes: &mut Outcomes) {

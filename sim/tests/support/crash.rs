@@ -5,7 +5,9 @@ use super::client::Client;
 use super::judge::judge;
 use super::model::Model;
 use super::workload::{Step, workload};
+use merkql::Error;
 use merkql::broker::BrokerRef;
+use merkql::verify::{Finding, Remedy};
 use merkql_sim::disk::{CrashPhase, CrashPoint, IoEvent, SimDisk, Survivors};
 use merkql_sim::profile::Profile;
 use merkql_sim::random::Stream;
@@ -90,12 +92,20 @@ pub(crate) fn recover_and_judge(
     random: &mut Stream,
     tally: &mut Tally,
 ) -> Result<(), String> {
+    let costly = |finding: &Finding| finding.kind.remedy() != Remedy::Automatic;
+    let found = findings(world, model)?;
+    if let Some(finding) = found.iter().find(|finding| costly(finding)) {
+        return Err(format!("before recovery: {finding}"));
+    }
     let broker = recover(world, death, random, tally)?;
     judge(&broker, model).map_err(|what| format!("after recovery: {what}"))?;
     drop(broker);
     let broker = world.open(None).map_err(|error| format!("opening a closed log: {error}"))?;
     judge(&broker, model).map_err(|what| format!("after a clean close: {what}"))?;
     drop(broker);
+    if let Some(finding) = findings(world, model)?.iter().find(|found| costly(found)) {
+        return Err(format!("after a clean close: {finding}"));
+    }
 
     // It goes on working, and the next crash finds it as well founded.
     let mut client = Client::new(world.clone(), random.random());
@@ -112,6 +122,15 @@ pub(crate) fn recover_and_judge(
     tally.recoveries += 2;
     *model = client.model;
     Ok(())
+}
+
+/// What verifying the closed, or dead, log finds.
+fn findings(world: &World, model: &Model) -> Result<Vec<Finding>, String> {
+    match merkql::verify(&world.config(None)) {
+        // Its creation was cut off at its very beginning.
+        Err(Error::NotALog { .. }) if model.topics.is_empty() => Ok(Vec::new()),
+        verified => Ok(verified.map_err(|error| format!("verifying: {error}"))?.findings),
+    }
 }
 
 fn fits(step: &Step, model: &Model) -> bool {

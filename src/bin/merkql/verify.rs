@@ -53,6 +53,11 @@ impl Verify {
         if report.recovery_is_pending {
             output.line("Recovery is pending: the next opening has work to do.");
         }
+        if !report.leftovers.is_empty() {
+            let count = report.leftovers.len();
+            output.line(format!("It will remove {count} files and folders that nothing names:"));
+            report.leftovers.iter().for_each(|path| output.line(format!("  {}", path.display())));
+        }
         for finding in &report.findings {
             output.line(format!("{finding}"));
         }
@@ -66,7 +71,7 @@ impl Verify {
         output.line(format!("{} findings:", report.findings.len()));
         let remedies = [
             (Remedy::Automatic, "are put right by the log itself, when it is opened or needs them"),
-            (Remedy::Repair, "need `merkql repair`, which says what has to be given up"),
+            (Remedy::Repair, "need `merkql repair`, which says what has to be given up, if anything"),
             (Remedy::ByHand, "are for somebody who knows how they came there"),
         ];
         for (remedy, what) in remedies {
@@ -123,6 +128,7 @@ fn as_json(report: &Report) -> Value {
             "bytes": bytes,
             "journal_blocks": journal_blocks,
         },
+        "leftovers": report.leftovers.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
         "findings": report.findings.iter().map(finding_as_json).collect::<Vec<_>>(),
     })
 }

@@ -40,7 +40,7 @@ use partition::verify_partition;
 use read_only::ReadOnly;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use unnamed::find_unnamed;
 
@@ -94,16 +94,22 @@ impl Meter<'_> {
     }
 }
 
+/// Opens nothing for writing; see [`ReadOnly`].
+fn opener(env: &Env, options: StorageOptions, data_dir: &Path, fills: bool) -> Opener {
+    let inner = Arc::clone(&env.file_system);
+    let env = Env { file_system: Arc::new(ReadOnly { inner, fills }), ..env.clone() };
+    Opener::new(env, options, data_dir)
+}
+
 /// Verifies the log in `data_dir`; see [`crate::verify()`].
 pub(crate) fn verify(
-    env: Env,
+    env: &Env,
     options: StorageOptions,
     data_dir: &Path,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Report> {
     options.validate()?;
-    let env = Env { file_system: Arc::new(ReadOnly(env.file_system)), ..env };
-    let opener = Opener::new(env, options, data_dir);
+    let opener = opener(env, options, data_dir, false);
     let entries = opener.entries()?;
     if entries.is_empty() {
         let reason = "it holds no directory `.merkql` with anything in it".to_owned();
@@ -128,13 +134,16 @@ pub(crate) fn verify(
         let reason = "the slot is not as it was written; the other one is";
         findings.add(Finding::of_file(FindingKind::Slot, path, 0, reason));
     }
-    let is_pending = verify_log(&opener, &found, &mut findings, progress)?;
-    Ok(findings.report(is_pending))
+    let judged = judge_log(&opener, &found, &mut findings)?;
+    let filling = self::opener(env, options, data_dir, true);
+    verify_partitions(&filling, &found, &judged, &mut findings, progress)?;
+    Ok(Report { leftovers: judged.leftovers, ..findings.report(judged.is_pending) })
 }
 
 impl Findings {
     fn report(self, recovery_is_pending: bool) -> Report {
-        Report { findings: self.found, recovery_is_pending, checked: self.checked }
+        let Self { found, checked } = self;
+        Report { findings: found, recovery_is_pending, checked, ..Report::default() }
     }
 }
 
@@ -168,42 +177,63 @@ fn report_error(error: Error, kind: FindingKind, findings: &mut Findings) -> Res
     }
 }
 
-/// Verifies a log that has a manifest. Returns whether recovery is pending.
-fn verify_log(
-    opener: &Opener,
-    found: &FoundManifest,
-    findings: &mut Findings,
-    progress: &mut dyn FnMut(&Progress),
-) -> Result<bool> {
+/// What slots, journal and names say.
+#[derive(Debug, Default)]
+struct Judged {
+    is_pending: bool,
+    /// Topics that the journal deletes.
+    deleted: BTreeSet<u64>,
+    leftovers: Vec<PathBuf>,
+}
+
+/// Judges what opening looks at.
+fn judge_log(opener: &Opener, found: &FoundManifest, findings: &mut Findings) -> Result<Judged> {
     let manifest = &found.manifest;
     let context = opener.partition_context(manifest.log_id);
     let tables = Tables::from_manifest(&context, manifest);
     let judged = read_chain(&opener.journal_context(manifest.log_id), &manifest.start)
         .and_then(|chain| Ok((judge(&context, manifest, &tables, &chain)?, chain)));
-    let mut deleted = BTreeSet::new();
-    let mut is_pending = false;
-    match judged {
-        Ok((judged, chain)) => {
-            findings.checked.journal_blocks = chain.blocks.len() as u64;
-            let was_closed = was_closed(found, &chain);
-            is_pending = !was_closed || !judged.is_clean();
-            verify_commits(opener, &tables, &chain, &judged.next_offsets, findings)?;
-            find_unnamed(opener, &context, &tables, &judged, was_closed, findings)?;
-            deleted = judged.deleted;
+    let (judged, chain) = match judged {
+        Ok(judged) => judged,
+        Err(Error::Io { operation: "read", path, source }) => {
+            let reason = format!("the journal cannot be read: {source}");
+            findings.add(Finding::of_file(FindingKind::Journal, path, 0, reason));
+            return Ok(Judged::default());
         }
-        Err(error) => report_error(error, FindingKind::Journal, findings)?,
-    }
+        Err(error) => {
+            report_error(error, FindingKind::Journal, findings)?;
+            return Ok(Judged::default());
+        }
+    };
+    findings.checked.journal_blocks = chain.blocks.len() as u64;
+    verify_commits(opener, &tables, &chain, &judged.next_offsets, findings)?;
+    find_unnamed(opener, &context, &tables, &judged, findings)?;
+    Ok(Judged {
+        is_pending: !was_closed(found, &chain) || !judged.is_clean(),
+        deleted: judged.deleted,
+        leftovers: judged.leftover_files.into_iter().chain(judged.leftover_folders).collect(),
+    })
+}
+
+/// Verifies the partitions as the manifest has them.
+fn verify_partitions(
+    opener: &Opener,
+    found: &FoundManifest,
+    judged: &Judged,
+    findings: &mut Findings,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<()> {
+    let context = opener.partition_context(found.manifest.log_id);
+    let tables = Tables::from_manifest(&context, &found.manifest);
+    let topics = tables.topics.values();
     let living: Vec<_> =
-        tables.topics.values().filter(|t| !deleted.contains(&t.incarnation)).collect();
+        topics.filter(|topic| !judged.deleted.contains(&topic.incarnation)).collect();
     let partitions = || living.iter().flat_map(|topic| &topic.partitions);
     findings.checked.topics = living.len() as u64;
     let total_bytes = partitions().map(|log| bytes_of(log)).sum();
     findings.checked.bytes = total_bytes;
     let mut meter = Meter { tell: progress, done_bytes: 0, total_bytes, told_bytes: 0 };
-    for log in partitions() {
-        verify_partition(log, findings, &mut meter)?;
-    }
-    Ok(is_pending)
+    partitions().try_for_each(|log| verify_partition(log, findings, &mut meter))
 }
 
 /// How many bytes are to be read for a partition.

@@ -105,7 +105,7 @@ fn wrong_slots(log: &PartitionLog, kind: FindingKind, slots: &Range<u64>) -> Fin
     let count = slots.end - slots.start;
     let reason = match kind {
         FindingKind::RemovedHash => {
-            format!("{count} hashes of removed records contradict those above them")
+            format!("{count} hashes of removed records contradict others, or are missing")
         }
         _ => format!("{count} stored hashes are not those of the records"),
     };

@@ -1,7 +1,8 @@
 //! A file system that changes nothing, and reads what it can.
 //!
-//! Where the disk refuses a part, zeroes stand for its sectors, so that damage takes
-//! what it covers and the rest is judged.
+//! Where the disk refuses a part of a partition's file, zeroes stand for its sectors, so
+//! that damage takes what it covers and the rest is judged. The journal is read as opening
+//! reads it, which gives up there.
 
 use crate::env::{Access, DirEntry, File, FileSystem, Lock};
 use std::io::{self, ErrorKind};
@@ -12,7 +13,11 @@ const SECTOR_BYTES: usize = 512;
 
 /// Reads through another file system, and refuses every change.
 #[derive(Debug)]
-pub(crate) struct ReadOnly(pub(crate) Arc<dyn FileSystem>);
+pub(super) struct ReadOnly {
+    pub(super) inner: Arc<dyn FileSystem>,
+    /// Whether zeroes stand for what cannot be read.
+    pub(super) fills: bool,
+}
 
 fn refused<T>() -> io::Result<T> {
     Err(ErrorKind::ReadOnlyFilesystem.into())
@@ -24,11 +29,12 @@ impl FileSystem for ReadOnly {
     }
 
     fn open(&self, path: &Path, _access: Access) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(ReadOnlyFile(self.0.open(path, Access::Read)?)))
+        let file = self.inner.open(path, Access::Read)?;
+        Ok(Arc::new(ReadOnlyFile { file, fills: self.fills }))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
-        self.0.list(dir)
+        self.inner.list(dir)
     }
 
     fn create_dir(&self, _path: &Path) -> io::Result<()> {
@@ -49,28 +55,31 @@ impl FileSystem for ReadOnly {
 
     /// Taken for real: a lock file that is there is not changed by it.
     fn try_lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
-        self.0.try_lock(path)
+        self.inner.try_lock(path)
     }
 }
 
 #[derive(Debug)]
-struct ReadOnlyFile(Arc<dyn File>);
+struct ReadOnlyFile {
+    file: Arc<dyn File>,
+    fills: bool,
+}
 
 impl File for ReadOnlyFile {
     fn len(&self) -> io::Result<u64> {
-        self.0.len()
+        self.file.len()
     }
 
     fn is_empty(&self) -> io::Result<bool> {
-        self.0.is_empty()
+        self.file.is_empty()
     }
 
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
-        match self.0.read_at(buf, position) {
-            Err(error) if error.kind() != ErrorKind::Interrupted => {}
+        match self.file.read_at(buf, position) {
+            Err(error) if self.fills && error.kind() != ErrorKind::Interrupted => {}
             read => return read,
         }
-        let len = self.0.len()?;
+        let len = self.file.len()?;
         let mut filled = 0;
         // Up to the next boundary first, then sector by sector.
         while let Some(rest) = buf.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -81,7 +90,7 @@ impl File for ReadOnlyFile {
             let Some(sector) = rest.get_mut(..count).filter(|sector| !sector.is_empty()) else {
                 break;
             };
-            if crate::env::exact::read_exact_at(&*self.0, sector, at).is_err() {
+            if crate::env::exact::read_exact_at(&*self.file, sector, at).is_err() {
                 sector.fill(0);
             }
             filled += count;

@@ -39,7 +39,7 @@ impl Ranges {
 pub(super) struct SegmentVerdict {
     /// Slots that follow from the records and hold something else.
     pub(super) wrong_slots: Ranges,
-    /// Slots of removed records that contradict others.
+    /// Slots of removed records that contradict others, or are missing.
     pub(super) wrong_removed: Ranges,
     /// Records that are not those of the tree.
     pub(super) wrong_records: Ranges,
@@ -214,7 +214,7 @@ impl<'a> TreeCheck<'a> {
         if unlike(stored) {
             stored = self.slots.again(slot)?;
         }
-        if unlike(stored) {
+        if unlike(stored) || stored == Slot::Missing {
             self.wrong_removed.add(slot);
         }
         self.given_up += u64::from(stored == Slot::GivenUp);

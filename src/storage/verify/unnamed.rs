@@ -1,8 +1,7 @@
 //! Files and folders that nothing accounts for.
 //!
 //! A crash leaves names behind that the next opening removes; those are no findings.
-//! In a log that was closed there are none, and names that the log would not give to
-//! anything are somebody else's at any time.
+//! Names that the log would not give to anything are somebody else's.
 
 use super::Findings;
 use crate::env::{DirEntry, EntryKind};
@@ -24,12 +23,11 @@ pub(super) fn find_unnamed(
     context: &PartitionContext,
     tables: &Tables,
     judged: &Judged,
-    was_closed: bool,
     findings: &mut Findings,
 ) -> Result<()> {
     let left_over = judged.leftover_files.iter().chain(&judged.leftover_folders);
     let left_over = left_over.map(PathBuf::as_path).collect();
-    let mut search = Search { context, left_over, was_closed, findings };
+    let mut search = Search { context, left_over, findings };
     let [slot_a, slot_b] = SLOT_NAMES;
     search.folder(opener.dir(), |entry| match entry.kind {
         EntryKind::Directory => [JOURNAL_DIR, TOPICS_DIR].contains(&entry.name.as_str()),
@@ -72,7 +70,6 @@ struct Search<'a> {
     context: &'a PartitionContext,
     /// What the next opening removes.
     left_over: BTreeSet<&'a Path>,
-    was_closed: bool,
     findings: &'a mut Findings,
 }
 
@@ -86,9 +83,7 @@ impl Search<'_> {
         };
         for entry in entries {
             let path = dir.join(&entry.name);
-            let is_left_over = self.left_over.contains(path.as_path());
-            let is_finding = if is_left_over { self.was_closed } else { !is_ours(&entry) };
-            if is_finding {
+            if !self.left_over.contains(path.as_path()) && !is_ours(&entry) {
                 let reason = match entry.kind {
                     EntryKind::Directory => "no topic or partition has this folder",
                     _ => "nothing names this file",
