@@ -206,7 +206,7 @@ fn read_scenario(text: &str) -> Result<String, String> {
 /// `` `tests/file.rs::function` ``
 fn read_test(text: &str) -> Result<Test, String> {
     let inner = quoted(text)?;
-    let parts = inner.split_once("::").filter(|(file, _)| file.ends_with(".rs"));
+    let parts = inner.split_once(".rs::").filter(|(_, function)| !function.contains(':'));
     let (file, function) = parts.ok_or_else(|| format!("{text:?} is no test"))?;
-    Ok(Test { file: file.to_owned(), function: function.to_owned() })
+    Ok(Test { file: format!("{file}.rs"), function: function.to_owned() })
 }
