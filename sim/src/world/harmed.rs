@@ -18,6 +18,7 @@ use std::path::Path;
 const HEADER_BYTES: usize = 17;
 const KIND_RECORD: u8 = 1;
 const KIND_LZ4: u8 = 2;
+const KIND_GAP: u8 = 3;
 /// The partition was touched, and none of its records was.
 const NO_RECORD: Span = Span { from: 0, to: 0 };
 
@@ -124,7 +125,7 @@ fn frame_at(seed: u32, content: &[u8], at: usize) -> Option<Frame> {
     let number =
         |from: usize| Some(u32::from_le_bytes(content.get(from..from + 4)?.try_into().ok()?));
     let kind = *content.get(at + 16)?;
-    if !matches!(kind, KIND_RECORD | KIND_LZ4) {
+    if !matches!(kind, KIND_RECORD | KIND_LZ4 | KIND_GAP) {
         return None;
     }
     let end = at.checked_add(HEADER_BYTES)?.checked_add(usize::try_from(number(at)?).ok()?)?;
@@ -134,7 +135,12 @@ fn frame_at(seed: u32, content: &[u8], at: usize) -> Option<Frame> {
     }
     let from = u64::from_le_bytes(content.get(at + 8..at + 16)?.try_into().ok()?);
     let payload = content.get(at + HEADER_BYTES..end)?;
-    let count = if kind == KIND_LZ4 { varint(payload)? } else { 1 };
+    let count = match kind {
+        KIND_LZ4 => varint(payload)?,
+        // An error may name any of the records that were removed: one might be there.
+        KIND_GAP => u64::from_le_bytes(payload.get(..8)?.try_into().ok()?),
+        _ => 1,
+    };
     Some(Frame { bytes: at..end, offsets: Span { from, to: from.saturating_add(count) } })
 }
 
