@@ -297,10 +297,7 @@ impl ProofStore {
 
 /// Whether rebuilding the stored hashes may help.
 fn is_damage(error: &Error) -> bool {
-    let short = |source: &std::io::Error| source.kind() == std::io::ErrorKind::UnexpectedEof;
-    error.is_corruption()
-        || error.is_not_found()
-        || matches!(error, Error::Io { source, .. } if short(source))
+    error.is_corruption() || error.is_not_found() || error.is_failed_read()
 }
 
 /// The error of a look-up. The others speak of sizes, which are checked before.
