@@ -71,7 +71,10 @@ impl Verify {
         output.line(format!("{} findings:", report.findings.len()));
         let remedies = [
             (Remedy::Automatic, "are put right by the log itself, when it is opened or needs them"),
-            (Remedy::Repair, "need `merkql repair`, which says what has to be given up, if anything"),
+            (
+                Remedy::Repair,
+                "need `merkql repair`, which says what has to be given up, if anything",
+            ),
             (Remedy::ByHand, "are for somebody who knows how they came there"),
         ];
         for (remedy, what) in remedies {
