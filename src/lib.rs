@@ -59,6 +59,7 @@ mod pending;
 pub mod producer;
 pub mod record;
 mod record_bytes;
+pub mod repair;
 mod staging;
 mod storage;
 mod sync;
@@ -67,3 +68,4 @@ mod transaction;
 pub mod tree;
 
 pub use error::{Error, Result};
+pub use repair::repair;

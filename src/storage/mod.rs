@@ -50,6 +50,7 @@ pub(crate) mod producers;
 pub(crate) mod rebuild;
 pub(crate) mod recovery;
 pub(crate) mod removal;
+pub(crate) mod repair;
 pub(crate) mod retention;
 pub(crate) mod segment;
 pub(crate) mod segment_index;

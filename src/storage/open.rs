@@ -31,30 +31,49 @@ const TOPICS_DIR: &str = "topics";
 const UNKNOWN_LOG_ID: [u8; 16] = [0; 16];
 
 /// What is needed to open a log.
-struct Opener {
-    env: Env,
+pub(super) struct Opener {
+    pub(super) env: Env,
     options: StorageOptions,
     data_dir: PathBuf,
     dir: PathBuf,
-    latch: Arc<Latch>,
+    pub(super) latch: Arc<Latch>,
 }
 
 impl Store {
     /// Opens the log in `data_dir`, which is created if there is none.
     pub(crate) fn open(env: Env, options: StorageOptions, data_dir: &Path) -> Result<Self> {
         options.validate()?;
-        let opener = Opener {
+        Opener::new(env, options, data_dir).open()
+    }
+}
+
+impl Opener {
+    pub(super) fn new(env: Env, options: StorageOptions, data_dir: &Path) -> Self {
+        Self {
             env,
             options,
             data_dir: data_dir.to_owned(),
             dir: data_dir.join(LOG_DIR),
             latch: Arc::default(),
-        };
-        opener.open()
+        }
     }
-}
 
-impl Opener {
+    /// The log's folder.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Refuses a directory without a log, in which [`Opener::open`] would create one.
+    pub(super) fn require_log(&self) -> Result<()> {
+        let entries = self.entries()?;
+        self.refuse_strangers(&entries)?;
+        if !entries.is_empty() {
+            return Ok(());
+        }
+        let reason = "there is none in it".to_owned();
+        Err(Error::NotALog { path: self.data_dir.clone(), reason })
+    }
+
     fn open(&self) -> Result<Store> {
         // Looked at before the lock, which would leave a file in a stranger's folder.
         self.refuse_strangers(&self.entries()?)?;
