@@ -33,7 +33,7 @@ const UNKNOWN_LOG_ID: [u8; 16] = [0; 16];
 /// What is needed to open a log.
 pub(super) struct Opener {
     pub(super) env: Env,
-    options: StorageOptions,
+    pub(super) options: StorageOptions,
     data_dir: PathBuf,
     dir: PathBuf,
     pub(super) latch: Arc<Latch>,
@@ -92,7 +92,7 @@ impl Opener {
         }
     }
 
-    fn entries(&self) -> Result<Vec<DirEntry>> {
+    pub(super) fn entries(&self) -> Result<Vec<DirEntry>> {
         match self.env.file_system.list(&self.dir) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) if error.kind() == ErrorKind::NotADirectory => Err(Error::NotALog {
@@ -167,7 +167,7 @@ impl Opener {
         Ok(no_topics && no_blocks)
     }
 
-    fn no_manifest(&self, entries: &[DirEntry]) -> Error {
+    pub(super) fn no_manifest(&self, entries: &[DirEntry]) -> Error {
         let slots =
             entries.iter().filter(|entry| SLOT_NAMES.contains(&entry.name.as_str())).count();
         let reason = match slots {
@@ -178,7 +178,7 @@ impl Opener {
         Error::corrupt(&self.dir.join(SLOT_NAMES[0]), 0, reason)
     }
 
-    fn lock(&self) -> Result<Box<dyn Lock>> {
+    pub(super) fn lock(&self) -> Result<Box<dyn Lock>> {
         let path = self.dir.join(LOCK_FILE);
         match self.env.file_system.try_lock(&path) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -188,7 +188,7 @@ impl Opener {
         }
     }
 
-    fn journal_context(&self, log_id: [u8; 16]) -> JournalContext {
+    pub(super) fn journal_context(&self, log_id: [u8; 16]) -> JournalContext {
         JournalContext {
             dir: self.dir.join(JOURNAL_DIR),
             log_id,
@@ -200,7 +200,7 @@ impl Opener {
         }
     }
 
-    fn partition_context(&self, log_id: [u8; 16]) -> PartitionContext {
+    pub(super) fn partition_context(&self, log_id: [u8; 16]) -> PartitionContext {
         let file_system = Arc::clone(&self.env.file_system);
         PartitionContext {
             pool: FilePool::new(file_system, self.options.open_files_max, Arc::clone(&self.latch)),

@@ -3,6 +3,8 @@
 //! ```text
 //! open      as a broker does it ──────────────────────────┐ it opens
 //!             │ journal or manifest are damaged           │
+//! rescue    what is left of them becomes a log that      │
+//!           opens ([`rescue`]) ───────────────────────────┤
 //! survey    every partition is read, records are held     ◄
 //!           against the tree ([`survey`], [`nodes`], [`frames`])
 //! mend      damaged segments are written anew, a gap in the place of lost records
@@ -14,12 +16,18 @@
 //! Copies of all that is replaced are made first ([`keep`]). A dry run does the same
 //! on a file system that keeps changes to itself ([`overlay`]), up to the survey.
 
+mod adopt;
+mod blocks;
 mod frames;
 mod keep;
+mod log_id;
 mod mend;
 mod nodes;
 mod overlay;
+mod rescue;
+mod salvage;
 mod survey;
+mod told;
 
 use super::open::Opener;
 use super::options::StorageOptions;
@@ -29,6 +37,7 @@ use crate::error::Result;
 use crate::repair::{LostOffsets, Mended, Report};
 use keep::Keep;
 use overlay::Overlay;
+use rescue::rescue;
 use std::path::Path;
 use std::sync::Arc;
 use survey::Survey;
@@ -50,7 +59,13 @@ pub(crate) fn repair(
     opener.require_log()?;
     let mut keep = Keep::new(&env.file_system, data_dir, opener.dir(), apply);
     let mut report = Report { applied: apply, ..Report::default() };
-    let store = Store::open(env.clone(), options, data_dir)?;
+    let store = match Store::open(env.clone(), options, data_dir) {
+        Err(error) if error.is_corruption() || error.is_failed_read() => {
+            rescue(&opener, &mut keep, &mut report)?;
+            Store::open(env.clone(), options, data_dir)?
+        }
+        opened => opened?,
+    };
     repair_partitions(&store, apply, &mut keep, &mut report)?;
     store.close()?;
     drop(store);
