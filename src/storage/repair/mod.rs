@@ -18,6 +18,8 @@
 
 mod adopt;
 mod blocks;
+mod found;
+mod found_partition;
 mod frames;
 mod keep;
 mod log_id;
@@ -33,7 +35,7 @@ use super::open::Opener;
 use super::options::StorageOptions;
 use super::partition::PartitionLog;
 use super::store::{Env, Store};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::repair::{LostOffsets, Mended, Report};
 use keep::Keep;
 use overlay::Overlay;
@@ -60,7 +62,7 @@ pub(crate) fn repair(
     let mut keep = Keep::new(&env.file_system, data_dir, opener.dir(), apply);
     let mut report = Report { applied: apply, ..Report::default() };
     let store = match Store::open(env.clone(), options, data_dir) {
-        Err(error) if error.is_corruption() || error.is_failed_read() => {
+        Err(error) if is_damage(&error) => {
             rescue(&opener, &mut keep, &mut report)?;
             Store::open(env.clone(), options, data_dir)?
         }
@@ -75,6 +77,11 @@ pub(crate) fn repair(
         Store::open(env, options, data_dir)?.close()?;
     }
     Ok(report)
+}
+
+/// Whether a log was refused for what is left of it, rather than by the disk.
+fn is_damage(error: &Error) -> bool {
+    error.is_corruption() || error.is_failed_read() || error.is_not_found()
 }
 
 /// Looks at every partition, and mends what is damaged.

@@ -17,6 +17,7 @@
 
 use super::adopt::{Abandoned, adopt};
 use super::blocks::{Found, Remains};
+use super::found::{FoundLog, find_log, find_log_id, nothing};
 use super::keep::Keep;
 use super::salvage::Salvaged;
 use super::told::Told;
@@ -45,38 +46,58 @@ const BLOCK_BYTES: usize = 4 << 20;
 pub(super) fn rescue(opener: &Opener, keep: &mut Keep, report: &mut Report) -> Result<()> {
     let lock = opener.lock()?;
     let mut slots = Slots::new(opener.dir(), &opener.env, Arc::clone(&opener.latch));
-    let Some(found) = slots.read()? else {
-        return Err(opener.no_manifest(&opener.entries()?));
+    let base = slots.read()?.map(|found| found.manifest);
+    let log_id = match &base {
+        Some(base) => base.log_id,
+        None => find_log_id(opener, report)?,
     };
-    let base = found.manifest;
-    let context = opener.partition_context(base.log_id);
-    let journal = opener.journal_context(base.log_id);
+    let context = opener.partition_context(log_id);
+    let journal = opener.journal_context(log_id);
     let remains = Remains::of(&journal, &context.pool)?;
-    let (number, generation) = (
-        remains.number_max.max(base.start.file) + 1,
-        remains.generation_max.max(base.start.generation) + 1,
-    );
-    let start = base.start;
-    let known_below = base.next_incarnation;
-    let blocks = remains.behind(Some(&start));
-    let next_sequence = blocks.keys().next_back().map_or(start.sequence, |last| last + 1);
-    note_lost_blocks(start.sequence, &blocks, report);
-    let mut told = Told::new(base, opener.options.producers_max);
-    for (sequence, block) in &blocks {
-        if told.follow(block).is_err() {
-            report.given_up.push(GivenUp::JournalBlocks { first: *sequence, last: Some(*sequence) });
-        }
-    }
-    let abandoned = adopt(&mut told, &context, known_below, report)?;
+    let start = base.as_ref().map_or_else(|| nothing(log_id).start, |base| base.start);
+    let (number, generation) =
+        (remains.number_max.max(start.file) + 1, remains.generation_max.max(start.generation) + 1);
+    let blocks = remains.behind(base.is_some().then_some(&start));
+    let sequence = blocks.keys().next_back().map_or(start.sequence, |last| last + 1);
+    let found = match base {
+        Some(base) => follow(opener, &context, base, &blocks, report)?,
+        None => find_log(opener, &context, &blocks, report)?,
+    };
+    let FoundLog { told, abandoned, partitions } = found;
     let mut rescue = Rescue { context: &context, told, salvaged: BTreeMap::new() };
     rescue.salvage(&abandoned, report)?;
     rescue.fit(report);
     rescue.keep(keep, &journal, opener, &abandoned)?;
+    for partition in &partitions {
+        keep.file(partition.hashes_path())?;
+        partition.write_hashes()?;
+    }
     report.mended.push(Mended::Journal);
-    rescue.commit(journal, (number, generation, next_sequence), &mut slots)?;
+    rescue.commit(journal, (number, generation, sequence), &mut slots)?;
     rescue.cut(&abandoned)?;
     drop(lock);
     Ok(())
+}
+
+/// What a slot's manifest and the blocks behind it say, and folders show.
+fn follow(
+    opener: &Opener,
+    context: &PartitionContext,
+    base: Manifest,
+    blocks: &BTreeMap<u64, Found>,
+    report: &mut Report,
+) -> Result<FoundLog> {
+    note_lost_blocks(base.start.sequence, blocks, report);
+    let known_below = base.next_incarnation;
+    let mut told = Told::new(base, opener.options.producers_max);
+    for (sequence, block) in blocks {
+        if told.follow(block).is_err() {
+            let (first, last) = (*sequence, Some(*sequence));
+            report.given_up.push(GivenUp::JournalBlocks { first, last });
+        }
+    }
+    let abandoned = adopt(&mut told, context, known_below, report)?;
+    Ok(FoundLog { told, abandoned, partitions: Vec::new() })
 }
 
 /// Tells which blocks are missing; where none is, whatever came behind the last.
@@ -123,8 +144,7 @@ impl Rescue<'_> {
                 let seed = frame_seed(&self.told.log_id, incarnation, partition);
                 let frames = self.told.frames.remove(&key).unwrap_or_default();
                 let dir = self.partition_dir(&topic.name, key);
-                let mut salvaged =
-                    Salvaged::of(pool, &dir, seed, state, frames, PIECE_BYTES)?;
+                let mut salvaged = Salvaged::of(pool, &dir, seed, state, frames, PIECE_BYTES)?;
                 let start = self.told.starts.get(&key).copied().unwrap_or_default();
                 salvaged.lost.end = salvaged.lost.end.max(start);
                 tell_lost(&topic.name, partition, &salvaged, Reason::JournalDamaged, report);
@@ -213,15 +233,15 @@ impl Rescue<'_> {
         self.ensure_dir(&context.dir)?;
         let mut blocks = self.blocks();
         let room = blocks.iter().map(|block| block_len(block.body_len())).sum();
-        let mut journal =
-            Journal::begin_with_room(context, number, generation, sequence, room)?;
+        let mut journal = Journal::begin_with_room(context, number, generation, sequence, room)?;
         let start = journal.start();
         for block in &mut blocks {
             journal.write(block)?;
         }
         journal.sync()?;
         let commits = |(group, offsets): (&String, &BTreeMap<PartitionKey, u64>)| {
-            let commit = |(key, offset): (&PartitionKey, &u64)| Commit { key: *key, offset: *offset };
+            let commit =
+                |(key, offset): (&PartitionKey, &u64)| Commit { key: *key, offset: *offset };
             (group.clone(), offsets.iter().map(commit).collect())
         };
         slots.write(&Manifest {

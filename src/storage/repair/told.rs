@@ -5,6 +5,7 @@
 //! and whether they follow their partition is found out later ([`super::salvage`]).
 
 use super::blocks::Found;
+use crate::merkle::MAX_LEAVES;
 use crate::storage::codec::Decoded;
 use crate::storage::entry::{Entry, PartitionKey};
 use crate::storage::frame::{Frame, frame_seed};
@@ -97,11 +98,23 @@ impl Told {
         }
     }
 
+    /// How many records a partition must have had, by what groups have committed,
+    /// producers were answered, and logs' starts.
+    pub(super) fn least_end(&self, key: PartitionKey) -> u64 {
+        let committed = self.groups.values().filter_map(|offsets| offsets.get(&key).copied());
+        let placements = self.producers.iter().flat_map(|(_, state)| state.placements());
+        let placed = placements.filter(|place| place.key == key);
+        let placed = placed.map(|place| place.base_offset.saturating_add(place.records));
+        let start = self.starts.get(&key).copied();
+        committed.chain(placed).chain(start).max().unwrap_or_default().min(MAX_LEAVES)
+    }
+
     /// Names are unique: the topic that had it before was deleted.
     pub(super) fn replace_namesake(&mut self, name: &str, incarnation: u64) {
-        let earlier = self.topics.values().find(|topic| {
-            topic.name == name && topic.incarnation < incarnation
-        });
+        let earlier = self
+            .topics
+            .values()
+            .find(|topic| topic.name == name && topic.incarnation < incarnation);
         let Some(earlier) = earlier.map(|topic| topic.incarnation) else { return };
         self.deleted.insert(earlier);
         self.replaced.extend(self.topics.remove(&earlier));
