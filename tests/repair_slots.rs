@@ -85,11 +85,11 @@ fn filled(dir: &Path, closed: bool) {
     broker.delete_topic("again").unwrap();
     broker.create_topic("again", 1).unwrap();
     producer.send_batch(&numbered("again", "of a later life ", 6)).unwrap();
+    broker.maintain().unwrap();
     let mut consumer = subscribed(&broker, "g", "plain");
     consumer.poll(NOW).unwrap();
     consumer.commit_sync().unwrap();
     drop(consumer);
-    broker.maintain().unwrap();
     producer.send_batch(&numbered("plain", "behind the checkpoint ", 7)).unwrap();
     if closed {
         Broker::close(&broker).unwrap();
