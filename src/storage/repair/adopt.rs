@@ -129,7 +129,7 @@ fn holds_records(
         let file = PooledFile::existing(&context.pool, dir.join(&name));
         let len = file.len()?;
         let offsets = base..base.saturating_add(records_max(len));
-        if !find_spans(&file, seed, 0..len, &offsets)?.spans.is_empty() {
+        if !find_spans(&file, seed, 0..len, &offsets)?.found.is_empty() {
             return Ok(true);
         }
     }

@@ -23,6 +23,7 @@ use crate::storage::hashes::SLOT_BYTES;
 use crate::storage::manifest::{NO_HORIZON_NS, PartitionState, SegmentState};
 use crate::storage::partition::HASHES_FILE;
 use crate::storage::segment::{PartitionName, parse_segment_file_name};
+use std::cmp::Reverse;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -202,7 +203,7 @@ fn candidates(pool: &Arc<FilePool>, dir: &Path, seed: u32) -> Result<Vec<Candida
     for name in log_files(pool, dir)? {
         let Some((base, generation, _)) = parse_segment_file_name(&name) else { continue };
         let file = PooledFile::existing(pool, dir.join(&name));
-        let spans = find_spans(&file, seed, 0..file.len()?, &(base..MAX_LEAVES))?.spans;
+        let spans = find_spans(&file, seed, 0..file.len()?, &(base..MAX_LEAVES))?.found;
         let Some(end) = spans.last().map(|span| span.end) else { continue };
         let covered = spans.iter().map(|span| span.end - span.offset).sum();
         candidates.push(Candidate { base, generation, file, spans, end, covered });
@@ -210,24 +211,22 @@ fn candidates(pool: &Arc<FilePool>, dir: &Path, seed: u32) -> Result<Vec<Candida
     Ok(candidates)
 }
 
+/// How good a choice of files is: what they cover, how few they are, their generations.
+type Score = (u64, Reverse<usize>, u64);
+
 /// The candidates that do not overlap and cover the most; of equals the fewest, and the
 /// latest generations.
 fn choose(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
     candidates.sort_by_key(|one| (one.end, one.base, one.generation));
-    // For as many of the first: what is covered, how few files, their generations; and
-    // the last of them that is taken.
-    type Score = (u64, std::cmp::Reverse<usize>, u64);
-    let mut best: Vec<(Score, Option<usize>)> = vec![((0, std::cmp::Reverse(0), 0), None)];
+    // For as many of the first: how good a choice can be, and the last that is taken.
+    let mut best: Vec<(Score, Option<usize>)> = vec![(Score::default(), None)];
     for (index, one) in candidates.iter().enumerate() {
         let before = candidates.partition_point(|other| other.end <= one.base).min(index);
         let without = best.last().copied().unwrap_or_default();
-        let ((covered, std::cmp::Reverse(files), generations), _) =
+        let ((covered, Reverse(files), generations), _) =
             best.get(before).copied().unwrap_or_default();
-        let with = (
-            covered + one.covered,
-            std::cmp::Reverse(files + 1),
-            generations.saturating_add(one.generation),
-        );
+        let with =
+            (covered + one.covered, Reverse(files + 1), generations.saturating_add(one.generation));
         let taken = if with > without.0 { (with, Some(index)) } else { without };
         best.push(taken);
     }

@@ -35,7 +35,7 @@ pub(super) struct Span {
 #[derive(Debug, Default)]
 pub(super) struct Spans {
     /// By offset, none over another.
-    pub(super) spans: Vec<Span>,
+    pub(super) found: Vec<Span>,
     /// Whether they stand one behind the other from the first byte on, with nothing
     /// in between, and cover all offsets.
     pub(super) in_order: bool,
@@ -132,7 +132,7 @@ pub(super) fn find_spans(
             spans.push(span);
         }
     }
-    Ok(Spans { spans, in_order, is_missing: false })
+    Ok(Spans { found: spans, in_order, is_missing: false })
 }
 
 /// The offset behind what a frame covers; `None` if it cannot be decoded.

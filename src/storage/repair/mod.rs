@@ -66,7 +66,7 @@ pub(crate) fn repair(
             rescue(&opener, &mut keep, &mut report)?;
             Store::open(env.clone(), options, data_dir)?
         }
-        opened => opened?,
+        store => store?,
     };
     repair_partitions(&store, apply, &mut keep, &mut report)?;
     store.close()?;

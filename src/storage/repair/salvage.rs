@@ -100,7 +100,7 @@ fn collect(
     let len = within.end;
     let offsets = next..next.saturating_add(records_max(len));
     let mut window = Window::new(Arc::clone(file));
-    for span in find_spans(file, seed, within, &offsets)?.spans {
+    for span in find_spans(file, seed, within, &offsets)?.found {
         if span.is_gap {
             continue;
         }

@@ -88,8 +88,8 @@ impl Survey {
         behind: &CompactRange,
     ) -> Result<()> {
         let offsets = segment.base_offset..behind.size();
-        let Spans { spans, in_order, is_missing } = spans_of(segment, &offsets)?;
-        let contents = Contents::read(segment, spans)?;
+        let Spans { found, in_order, is_missing } = spans_of(segment, &offsets)?;
+        let contents = Contents::read(segment, found)?;
         let plan = contents.known.plan(behind, &mut |place| stored(log, place))?;
         let Some(Plan { parts, hashes_hold }) = plan else {
             // Of what lies in front, nothing can be kept either.
@@ -187,7 +187,9 @@ impl Contents {
             })
             .is_ok()
             {
-                nodes.iter().for_each(|((level, index), hash)| known.push(*level, *index, *hash));
+                for ((level, index), hash) in nodes {
+                    known.push(level, index, hash);
+                }
                 decodable.0.push(span);
             }
         }
@@ -246,7 +248,7 @@ fn merged(lost: Vec<(Range<u64>, Reason)>, log_start: u64) -> Vec<(Range<u64>, R
         let start = offsets.start.max(log_start);
         match merged.last_mut() {
             _ if start >= offsets.end => {}
-            Some((last, of)) if last.end == start && *of == reason => last.end = offsets.end,
+            Some((before, of)) if before.end == start && *of == reason => before.end = offsets.end,
             _ => merged.push((start..offsets.end, reason)),
         }
     }
