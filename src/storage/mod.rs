@@ -19,7 +19,8 @@
 //! records by [`retention`], and their files by [`removal`]. On request [`compaction`]
 //! writes segments anew, with a [`gap`] where records went. [`open`] finds what a
 //! crash left, [`chain`] and [`judge`]
-//! say what it means, [`recovery`] makes it whole.
+//! say what it means, [`recovery`] makes it whole. What is damaged beyond that, [`repair`]
+//! replaces by what is left of it, on request.
 
 pub(crate) mod block;
 pub(crate) mod body;

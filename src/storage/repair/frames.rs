@@ -64,7 +64,9 @@ impl Window {
             at
         } else {
             self.start = position;
-            self.bytes.resize(len.max(WINDOW_BYTES), 0);
+            let left = self.file.len()?.saturating_sub(position);
+            let left = usize::try_from(left).unwrap_or(usize::MAX);
+            self.bytes.resize(len.max(WINDOW_BYTES).min(left), 0);
             let read = read_readable(&self.file, &mut self.bytes, position)?;
             self.bytes.truncate(read);
             0

@@ -14,9 +14,9 @@
 use super::frames::{Span, Window};
 use super::keep::Keep;
 use super::nodes::Part;
-use super::survey::{Damaged, Survey};
+use super::survey::{Damaged, Survey, unreadable_slots};
 use crate::error::{Error, Result};
-use crate::merkle::leaf_hash;
+use crate::merkle::{Hash, leaf_hash};
 use crate::storage::canonical::RecordHasher;
 use crate::storage::codec::Decoded;
 use crate::storage::commit::Operation;
@@ -61,7 +61,13 @@ impl Store {
                 writer.garbage.extend(segment.file_paths());
             }
         }
-        if survey.hashes_fail { log.rebuild_hashes() } else { Ok(()) }
+        if !survey.hashes_fail {
+            return Ok(());
+        }
+        for position in unreadable_slots(log)? {
+            log.hashes.file.write_derived(&[0; Hash::SIZE], position)?;
+        }
+        log.rebuild_hashes()
     }
 
     fn replace_damaged(&self, log: &Arc<PartitionLog>, damaged: &[Damaged]) -> Result<()> {

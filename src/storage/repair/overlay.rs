@@ -1,9 +1,9 @@
 //! A file system for a dry run: it shows another one, and keeps every change to itself.
 //!
 //! ```text
-//! read   page changed? ── yes ─► the page in memory
-//!                      └─ no ──► the file below, as far as it was not cut
-//! write  the pages that it touches, in memory
+//! read   written through it? ── yes ─► what was written, in memory
+//!                            └─ no ──► the file below, as far as it was not cut
+//! write  kept in memory
 //! ```
 //!
 //! So a dry run is the repair itself, and cannot tell anything else. It takes the
@@ -18,15 +18,12 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-const PAGE_BYTES: u64 = 4096;
-const PAGE: usize = 4096;
-
 /// What became of a name.
 #[derive(Debug, Clone)]
 enum Node {
     Removed,
     Directory,
-    File(Arc<Pages>),
+    File(Arc<Changed>),
 }
 
 /// Shows what is below, with the changes that were made through it.
@@ -80,26 +77,26 @@ fn parent(path: &Path) -> &Path {
 impl FileSystem for Overlay {
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         self.require_free(path)?;
-        let pages = Arc::new(Pages::default());
-        self.nodes().insert(path.to_owned(), Node::File(Arc::clone(&pages)));
-        Ok(Arc::new(Handle { pages, access: Access::ReadWrite }))
+        let content = Arc::new(Changed::default());
+        self.nodes().insert(path.to_owned(), Node::File(Arc::clone(&content)));
+        Ok(Arc::new(Handle { content, access: Access::ReadWrite }))
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn File>> {
         let mut nodes = self.nodes();
-        let pages = match nodes.get(path) {
+        let content = match nodes.get(path) {
             Some(Node::Removed) => return Err(ErrorKind::NotFound.into()),
             Some(Node::Directory) => return Err(ErrorKind::IsADirectory.into()),
-            Some(Node::File(pages)) => Arc::clone(pages),
+            Some(Node::File(content)) => Arc::clone(content),
             None if access == Access::Read => return self.below.open(path, access),
             None => {
                 let below = self.below.open(path, Access::Read)?;
-                let pages = Arc::new(Pages::over(below)?);
-                nodes.insert(path.to_owned(), Node::File(Arc::clone(&pages)));
-                pages
+                let content = Arc::new(Changed::over(below)?);
+                nodes.insert(path.to_owned(), Node::File(Arc::clone(&content)));
+                content
             }
         };
-        Ok(Arc::new(Handle { pages, access }))
+        Ok(Arc::new(Handle { content, access }))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
@@ -167,111 +164,120 @@ impl Lock for NoLock {}
 
 /// A file that is changed.
 #[derive(Debug, Default)]
-struct Pages(Mutex<PagesState>);
+struct Changed(Mutex<Content>);
 
 #[derive(Debug, Default)]
-struct PagesState {
+struct Content {
     below: Option<Arc<dyn File>>,
     /// How much of the file below still shows.
     below_len: u64,
     len: u64,
-    changed: BTreeMap<u64, Vec<u8>>,
+    /// What was written, by position; none over another.
+    pieces: BTreeMap<u64, Vec<u8>>,
 }
 
-impl Pages {
+impl Changed {
     fn over(below: Arc<dyn File>) -> io::Result<Self> {
         let len = below.len()?;
-        let state =
-            PagesState { below: Some(below), below_len: len, len, changed: BTreeMap::new() };
-        Ok(Self(Mutex::new(state)))
+        let content = Content { below: Some(below), below_len: len, len, pieces: BTreeMap::new() };
+        Ok(Self(Mutex::new(content)))
     }
 }
 
-impl PagesState {
-    /// What shows of a page, and zeroes behind it.
-    fn page(&self, number: u64) -> io::Result<Vec<u8>> {
-        if let Some(page) = self.changed.get(&number) {
-            return Ok(page.clone());
+impl Content {
+    /// Fills `buf` with what still shows of the file below, and zeroes behind it.
+    fn read_below(&self, buf: &mut [u8], position: u64) -> io::Result<()> {
+        let shown = distance(position, self.below_len);
+        let (front, behind) = buf.split_at_mut(shown.min(buf.len()));
+        behind.fill(0);
+        match &self.below {
+            Some(below) => read_up_to(&**below, front, position).map(drop),
+            None => Ok(()),
         }
-        let mut page = vec![0; PAGE];
-        let position = number * PAGE_BYTES;
-        let shown = self.below_len.saturating_sub(position).min(PAGE_BYTES);
-        let shown = usize::try_from(shown).unwrap_or_default();
-        if let (Some(below), Some(bytes)) = (&self.below, page.get_mut(..shown)) {
-            read_up_to(&**below, bytes, position)?;
-        }
-        Ok(page)
+    }
+
+    /// What was written at a position, as far as it goes on.
+    fn piece_at(&self, position: u64) -> Option<&[u8]> {
+        let (start, piece) = self.pieces.range(..=position).next_back()?;
+        piece.get(distance(*start, position)..).filter(|rest| !rest.is_empty())
     }
 
     fn read(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
-        let left = usize::try_from(self.len.saturating_sub(position)).unwrap_or(usize::MAX);
-        let count = buf.len().min(left);
+        let count = buf.len().min(distance(position, self.len));
         let mut done = 0;
         while let Some(rest) = buf.get_mut(done..count).filter(|rest| !rest.is_empty()) {
             let at = position + done as u64;
-            let page = self.page(at / PAGE_BYTES)?;
-            let start = usize::try_from(at % PAGE_BYTES).unwrap_or_default();
-            let piece = page.get(start..).unwrap_or_default();
-            let step = piece.len().min(rest.len());
-            for (to, from) in rest.iter_mut().zip(piece) {
-                *to = *from;
+            if let Some(piece) = self.piece_at(at) {
+                done += piece.len().min(rest.len());
+                rest.iter_mut().zip(piece).for_each(|(to, from)| *to = *from);
+                continue;
             }
+            // As it was asked for: a sector that fails takes no other with it.
+            let next = self.pieces.range(at..).next();
+            let step = next.map_or(usize::MAX, |(start, _)| distance(at, *start)).min(rest.len());
+            let (front, _) = rest.split_at_mut(step);
+            self.read_below(front, at)?;
             done += step;
         }
         Ok(count)
     }
 
-    fn write(&mut self, buf: &[u8], position: u64) -> io::Result<usize> {
-        let mut done = 0;
-        while let Some(rest) = buf.get(done..).filter(|rest| !rest.is_empty()) {
-            let at = position + done as u64;
-            let mut page = self.page(at / PAGE_BYTES)?;
-            let start = usize::try_from(at % PAGE_BYTES).unwrap_or_default();
-            let room = page.get_mut(start..).unwrap_or_default();
-            let step = room.len().min(rest.len());
-            for (to, from) in room.iter_mut().zip(rest) {
-                *to = *from;
+    /// Forgets what was written between two positions.
+    fn carve(&mut self, start: u64, end: u64) {
+        let first = self.pieces.range(..start).next_back().map(|(first, _)| *first);
+        let over = self.pieces.range(start..end).map(|(at, _)| *at);
+        for at in first.into_iter().chain(over).collect::<Vec<_>>() {
+            let Some(mut piece) = self.pieces.remove(&at) else { continue };
+            if let Some(behind) = piece.get(distance(at, end)..).filter(|rest| !rest.is_empty()) {
+                self.pieces.insert(end, behind.to_vec());
             }
-            self.changed.insert(at / PAGE_BYTES, page);
-            done += step;
+            piece.truncate(distance(at, start));
+            if !piece.is_empty() {
+                self.pieces.insert(at, piece);
+            }
         }
-        self.len = self.len.max(position + buf.len() as u64);
-        Ok(buf.len())
     }
 
-    fn set_len(&mut self, len: u64) -> io::Result<()> {
-        if len < self.len {
-            let number = len / PAGE_BYTES;
-            let mut page = self.page(number)?;
-            let kept = usize::try_from(len % PAGE_BYTES).unwrap_or_default();
-            page.iter_mut().skip(kept).for_each(|byte| *byte = 0);
-            self.changed.retain(|at, _| *at < number);
-            self.changed.insert(number, page);
-            self.below_len = self.below_len.min(len);
+    fn write(&mut self, buf: &[u8], position: u64) -> usize {
+        let end = position + buf.len() as u64;
+        self.carve(position, end);
+        if !buf.is_empty() {
+            self.pieces.insert(position, buf.to_vec());
         }
-        self.len = len;
-        Ok(())
+        self.len = self.len.max(end);
+        buf.len()
     }
+
+    fn set_len(&mut self, len: u64) {
+        self.carve(len, u64::MAX);
+        self.below_len = self.below_len.min(len);
+        self.len = len;
+    }
+}
+
+/// From one position to a later one; 0 to an earlier one.
+fn distance(from: u64, to: u64) -> usize {
+    usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX)
 }
 
 #[derive(Debug)]
 struct Handle {
-    pages: Arc<Pages>,
+    content: Arc<Changed>,
     access: Access,
 }
 
 impl Handle {
-    fn change(&self) -> io::Result<MutexGuard<'_, PagesState>> {
+    fn change(&self) -> io::Result<MutexGuard<'_, Content>> {
         match self.access {
             Access::Read => Err(ErrorKind::PermissionDenied.into()),
-            Access::ReadWrite => Ok(lock(&self.pages.0)),
+            Access::ReadWrite => Ok(lock(&self.content.0)),
         }
     }
 }
 
 impl File for Handle {
     fn len(&self) -> io::Result<u64> {
-        Ok(lock(&self.pages.0).len)
+        Ok(lock(&self.content.0).len)
     }
 
     fn is_empty(&self) -> io::Result<bool> {
@@ -279,20 +285,21 @@ impl File for Handle {
     }
 
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
-        lock(&self.pages.0).read(buf, position)
+        lock(&self.content.0).read(buf, position)
     }
 
     fn write_at(&self, buf: &[u8], position: u64) -> io::Result<usize> {
-        self.change()?.write(buf, position)
+        Ok(self.change()?.write(buf, position))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.change()?.set_len(len)
+        self.change()?.set_len(len);
+        Ok(())
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
-        let mut pages = self.change()?;
-        pages.len = pages.len.max(len);
+        let mut content = self.change()?;
+        content.len = content.len.max(len);
         Ok(())
     }
 

@@ -27,7 +27,7 @@ use crate::repair::{GivenUp, LostOffsets, Mended, Reason, Report};
 use crate::storage::block::{BlockBuffer, block_len};
 use crate::storage::entry::{Commit, Entry, PartitionKey};
 use crate::storage::frame::frame_seed;
-use crate::storage::journal::{Journal, JournalContext};
+use crate::storage::journal::{Journal, JournalContext, parse_file_name};
 use crate::storage::manifest::{Manifest, PartitionState};
 use crate::storage::open::Opener;
 use crate::storage::partition::{PartitionContext, topic_dir_name};
@@ -73,8 +73,9 @@ pub(super) fn rescue(opener: &Opener, keep: &mut Keep, report: &mut Report) -> R
         partition.write_hashes()?;
     }
     report.mended.push(Mended::Journal);
-    rescue.commit(journal, (number, generation, sequence), &mut slots)?;
+    rescue.commit(journal.clone(), (number, generation, sequence), &mut slots)?;
     rescue.cut(&abandoned)?;
+    rescue.remove_old_journal(&journal, number)?;
     drop(lock);
     Ok(())
 }
@@ -293,6 +294,19 @@ impl Rescue<'_> {
             file.sync_data().at("sync", path)?;
         }
         abandoned.iter().try_for_each(|abandoned| self.remove_folder(&abandoned.dir))
+    }
+
+    /// Removes the files of the journal that was. Open looks through them, and one may
+    /// not be readable.
+    fn remove_old_journal(&self, journal: &JournalContext, number: u64) -> Result<()> {
+        let file_system = self.file_system();
+        for entry in file_system.list(&journal.dir).at("list", &journal.dir)? {
+            if parse_file_name(&entry.name).is_some_and(|found| found != number) {
+                let path = journal.dir.join(&entry.name);
+                file_system.remove_file(&path).at("remove", &path)?;
+            }
+        }
+        Ok(())
     }
 
     fn remove_folder(&self, dir: &Path) -> Result<()> {

@@ -23,6 +23,9 @@ use crate::storage::segment::Segment;
 use std::ops::Range;
 use std::sync::Arc;
 
+/// How much of the stored hashes is read at once.
+const HASHES_READ_BYTES: usize = 64 << 10;
+
 /// A segment that is to be written anew.
 #[derive(Debug)]
 pub(super) struct Damaged {
@@ -46,10 +49,14 @@ impl Survey {
     pub(super) fn of(log: &PartitionLog) -> Result<Self> {
         let view = log.view();
         let mut survey = Self::default();
+        let readable = unreadable_slots(log)?.is_empty();
         match survey.is_sound(log, &view) {
-            Ok(true) => return Ok(survey),
+            Ok(true) => {
+                survey.hashes_fail |= !readable;
+                return Ok(survey);
+            }
             Err(error) if !is_damage(&error) => return Err(error),
-            _ => survey.hashes_fail = false,
+            _ => survey.hashes_fail = !readable,
         }
         let log_start = log.log_start();
         for (index, segment) in view.segments.iter().enumerate() {
@@ -233,6 +240,38 @@ fn stored(log: &PartitionLog, (level, index): Place) -> Result<Option<Hash>> {
         Err(error @ Error::TooManyOpenFiles { .. }) => Err(error),
         Err(_) => Ok(None),
     }
+}
+
+/// The positions of stored hashes that the disk does not give. What retention or
+/// compaction has removed cannot be computed anew, but stands beside what can.
+pub(super) fn unreadable_slots(log: &PartitionLog) -> Result<Vec<u64>> {
+    let file = &log.hashes.file;
+    let len = match file.len() {
+        Err(error) if error.is_not_found() => 0,
+        len => len?,
+    };
+    let mut unreadable = Vec::new();
+    for start in (0..len).step_by(HASHES_READ_BYTES) {
+        let mut chunk = vec![0; HASHES_READ_BYTES];
+        match file.read_up_to(&mut chunk, start) {
+            Err(error) if error.is_failed_read() => {}
+            read => {
+                read?;
+                continue;
+            }
+        }
+        let end = len.min(start + HASHES_READ_BYTES as u64);
+        for position in (start..end).step_by(Hash::SIZE) {
+            let mut slot = [0; Hash::SIZE];
+            match file.read_up_to(&mut slot, position) {
+                Err(error) if error.is_failed_read() => unreadable.push(position),
+                read => {
+                    read?;
+                }
+            }
+        }
+    }
+    Ok(unreadable)
 }
 
 /// Whether looking closer may help: damage, or a sector that cannot be read.
