@@ -59,6 +59,7 @@ mod pending;
 pub mod producer;
 pub mod record;
 mod record_bytes;
+pub mod repair;
 mod staging;
 mod storage;
 mod sync;
@@ -68,4 +69,5 @@ pub mod tree;
 pub mod verify;
 
 pub use error::{Error, Result};
+pub use repair::repair;
 pub use verify::verify;

@@ -173,7 +173,7 @@ pub enum FindingKind {
 pub enum Remedy {
     /// The log itself, at its next opening or when it next needs what is damaged.
     Automatic,
-    /// A repair, which says what has to be given up, if anything.
+    /// [`repair`](crate::repair()), which says what has to be given up, if anything.
     Repair,
     /// Somebody who knows how it came there.
     ByHand,

@@ -171,9 +171,32 @@ impl Journal {
         sequence: u64,
         last: Option<(&mut BlockBuffer, u64)>,
     ) -> Result<Self> {
+        let Some((block, previous_nonce)) = last else {
+            return Self::begin_with_room(context, number, generation, sequence, 0);
+        };
+        let block_bytes = block_len(block.body_len());
+        let sequence = sequence.saturating_sub(1);
+        let mut journal =
+            Self::begin_with_room(context, number, generation, sequence, block_bytes)?;
+        journal.previous_nonce = previous_nonce;
+        journal.write(block)?;
+        if !journal.context.probe.canary("anchor-not-synced") {
+            journal.sync()?;
+        }
+        Ok(journal)
+    }
+
+    /// Begins a new generation in a new file that has room for blocks of so many
+    /// bytes, and that nothing points to.
+    pub(crate) fn begin_with_room(
+        context: JournalContext,
+        number: u64,
+        generation: u64,
+        sequence: u64,
+        room_bytes: u64,
+    ) -> Result<Self> {
         let nonce = context.random_nonce()?;
-        let block_bytes = last.as_ref().map_or(0, |(block, _)| block_len(block.body_len()));
-        let len = context.sizes.initial_bytes.max(block_bytes + PAGE_BYTES);
+        let len = context.sizes.initial_bytes.max(room_bytes + PAGE_BYTES);
         let file = create_file(&context, number)?;
         if let Err(error) = make_ready(&context, &file, len) {
             // Nothing points to it, and a full disk may bring us here again.
@@ -183,16 +206,7 @@ impl Journal {
         let current = JournalFile { len, ..file };
         let start =
             JournalStart { file: number, position: 0, file_len: len, generation, nonce, sequence };
-        let Some((block, previous_nonce)) = last else {
-            return Ok(Self::at(context, current, start, nonce, number + 1));
-        };
-        let start = JournalStart { sequence: sequence.saturating_sub(1), ..start };
-        let mut journal = Self::at(context, current, start, previous_nonce, number + 1);
-        journal.write(block)?;
-        if !journal.context.probe.canary("anchor-not-synced") {
-            journal.sync()?;
-        }
-        Ok(journal)
+        Ok(Self::at(context, current, start, nonce, number + 1))
     }
 
     fn at(

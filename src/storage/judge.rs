@@ -405,7 +405,11 @@ fn frame_at(
 /// Reads as [`PooledFile::read_up_to`] does, but where the disk refuses a sector
 /// even through a fresh handle, zeroes stand for it: nothing can be concluded
 /// from it, and replay or a reader will find out whether it is needed.
-fn read_readable(file: &Arc<PooledFile>, buf: &mut [u8], position: u64) -> Result<usize> {
+pub(crate) fn read_readable(
+    file: &Arc<PooledFile>,
+    buf: &mut [u8],
+    position: u64,
+) -> Result<usize> {
     const SECTOR_BYTES: usize = 512;
     match file.read_up_to(buf, position) {
         Err(error) if error.is_failed_read() => {}

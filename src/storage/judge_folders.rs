@@ -61,11 +61,11 @@ pub(crate) fn judge_topic_folders(
 }
 
 /// The number, if the text is one as the log writes it: other names are not ours.
-fn parse_number<N: FromStr + ToString>(text: &str) -> Option<N> {
+pub(crate) fn parse_number<N: FromStr + ToString>(text: &str) -> Option<N> {
     text.parse().ok().filter(|number: &N| number.to_string() == text)
 }
 
-fn folders(context: &PartitionContext, dir: &Path) -> Result<Vec<DirEntry>> {
+pub(crate) fn folders(context: &PartitionContext, dir: &Path) -> Result<Vec<DirEntry>> {
     match context.pool.file_system().list(dir).at("list", dir) {
         Err(error) if error.is_not_found() => Ok(Vec::new()),
         entries => {

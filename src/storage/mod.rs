@@ -20,7 +20,8 @@
 //! writes segments anew, with a [`gap`] where records went. [`open`] finds what a
 //! crash left, [`chain`] and [`judge`]
 //! say what it means, [`recovery`] makes it whole. [`verify`] reads all of it and
-//! changes nothing.
+//! changes nothing. What is damaged beyond that, [`repair`] replaces by what is left of
+//! it, on request.
 
 pub(crate) mod block;
 pub(crate) mod body;
@@ -51,6 +52,7 @@ pub(crate) mod producers;
 pub(crate) mod rebuild;
 pub(crate) mod recovery;
 pub(crate) mod removal;
+pub(crate) mod repair;
 pub(crate) mod retention;
 pub(crate) mod segment;
 pub(crate) mod segment_index;

@@ -32,11 +32,11 @@ const UNKNOWN_LOG_ID: [u8; 16] = [0; 16];
 
 /// What is needed to open a log.
 pub(super) struct Opener {
-    env: Env,
-    options: StorageOptions,
+    pub(super) env: Env,
+    pub(super) options: StorageOptions,
     data_dir: PathBuf,
     dir: PathBuf,
-    latch: Arc<Latch>,
+    pub(super) latch: Arc<Latch>,
 }
 
 impl Store {
@@ -58,9 +58,20 @@ impl Opener {
         }
     }
 
-    /// The directory `.merkql`.
+    /// The log's folder.
     pub(super) fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Refuses a directory without a log, in which [`Opener::open`] would create one.
+    pub(super) fn require_log(&self) -> Result<()> {
+        let entries = self.entries()?;
+        self.refuse_strangers(&entries)?;
+        if !entries.is_empty() {
+            return Ok(());
+        }
+        let reason = "it holds no directory `.merkql` with anything in it".to_owned();
+        Err(Error::NotALog { path: self.data_dir.clone(), reason })
     }
 
     fn open(&self) -> Result<Store> {

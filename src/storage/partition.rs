@@ -28,7 +28,7 @@ pub(crate) const HASHES_FILE: &str = "hashes";
 /// before the next index point, if nothing in between is below the log's start.
 const CHUNK_BYTES_FOR_TIME: usize = 16 << 10;
 /// How much of a topic's name its folder's name shows.
-const TOPIC_DIR_NAME_CHARS: usize = 200;
+pub(crate) const TOPIC_DIR_NAME_CHARS: usize = 200;
 
 /// What readers of a partition see.
 #[derive(Debug, Clone)]

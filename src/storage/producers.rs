@@ -81,6 +81,11 @@ impl ProducerState {
         })
     }
 
+    /// Where the records of the remembered sends went.
+    pub(crate) fn placements(&self) -> impl Iterator<Item = &Placement> {
+        self.sent.iter().flat_map(|sent| &sent.placements)
+    }
+
     fn judge(&self, producer_id: u64, sequence: u64) -> Result<Judgement> {
         if sequence == self.next_sequence {
             return Ok(Judgement::New);

@@ -52,7 +52,7 @@ impl PartitionLog {
     /// Hashes the view's records onto `range`. Hands what is to be stored to
     /// `write`, in pieces, each with its first slot: a gap has the roots of what
     /// was removed, and leaves out the slots of the nodes below.
-    fn compute_tree(
+    pub(crate) fn compute_tree(
         &self,
         view: &View,
         mut range: CompactRange,

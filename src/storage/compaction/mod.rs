@@ -26,6 +26,7 @@
 //! stays. All that a pass removes is shown to be gone at once: a tombstone never
 //! goes before the records that it is there for.
 
+mod output;
 mod plan;
 mod rewrite;
 
@@ -34,6 +35,7 @@ use super::segment::Segment;
 use super::store::{Footing, Store};
 use crate::error::Result;
 use crate::sync::lock;
+pub(crate) use output::Output;
 use plan::{Plan, Rule};
 use rewrite::rewrite;
 use std::ops::Range;
@@ -50,7 +52,7 @@ pub(crate) struct LastPass {
 }
 
 /// A segment that was written, and which of the sealed segments it replaces.
-type Output = (Range<usize>, Arc<Segment>);
+type Replacement = (Range<usize>, Arc<Segment>);
 
 impl Store {
     /// Compacts the partitions whose topics want it. What fails in one keeps no
@@ -119,7 +121,7 @@ impl Store {
         rule: &Rule,
         made: &mut Vec<PathBuf>,
     ) -> Result<bool> {
-        let mut outputs: Vec<Output> = Vec::new();
+        let mut outputs: Vec<Replacement> = Vec::new();
         for group in &plan.groups {
             outputs.push((group.clone(), rewrite(log, &plan.sealed, group, rule, made)?));
         }
@@ -141,7 +143,7 @@ impl Store {
 
     /// Shows readers the outputs; `false` if the partition has other segments now,
     /// or is gone.
-    fn show(&self, log: &Arc<PartitionLog>, plan: &Plan, outputs: &[Output]) -> Result<bool> {
+    fn show(&self, log: &Arc<PartitionLog>, plan: &Plan, outputs: &[Replacement]) -> Result<bool> {
         if outputs.is_empty() && plan.horizons.is_empty() {
             return Ok(true);
         }

@@ -110,13 +110,8 @@ pub(crate) fn verify(
 ) -> Result<Report> {
     options.validate()?;
     let opener = opener(env, options, data_dir, false);
-    let entries = opener.entries()?;
-    if entries.is_empty() {
-        let reason = "it holds no directory `.merkql` with anything in it".to_owned();
-        return Err(Error::NotALog { path: data_dir.to_owned(), reason });
-    }
-    opener.refuse_strangers(&entries)?;
-    let _lock = lock(&opener, &entries)?;
+    opener.require_log()?;
+    let _lock = lock(&opener, &opener.entries()?)?;
     let entries = opener.entries()?;
     let mut findings = Findings::default();
     let mut slots = opener.slots();
