@@ -107,7 +107,7 @@ impl Scene<'_> {
         let sight = observe(&broker, truth);
         let excuses = Excuses { tails: &tails, forged };
         let judged = judge(self.template, excuses, &sight);
-        self.go_on(broker, &sight, &judged, case);
+        self.go_on(broker, &sight, excuses, &judged, case);
         case.failures.extend(judged.wrong.iter().cloned());
         case.silent.extend(judged.silent.iter().cloned());
         if !judged.silent.is_empty() {
@@ -136,7 +136,14 @@ impl Scene<'_> {
 
     /// Appends a record to each partition, closes, opens again, and looks whether all
     /// is as it was.
-    fn go_on(&mut self, broker: BrokerRef, sight: &Sight, judged: &Judged, case: &mut Case) {
+    fn go_on(
+        &mut self,
+        broker: BrokerRef,
+        sight: &Sight,
+        excuses: Excuses<'_>,
+        judged: &Judged,
+        case: &mut Case,
+    ) {
         let mut appended: Vec<BytesRecord> = Vec::new();
         let mut failed = None;
         for (topic, number) in sight.partitions.keys() {
@@ -166,14 +173,17 @@ impl Scene<'_> {
         case.failures.extend(compare(sight, &after));
         for record in appended {
             let place = (record.topic.to_string(), record.partition);
-            let now =
-                after.partitions.get(&place).and_then(|seen| seen.records.get(&record.offset));
-            let beyond = sight.partitions.get(&place).is_some_and(|seen| {
-                let truth = self.template.truth.partitions.get(&place);
-                seen.next_offset > truth.map_or(0, super::truth::PartitionTruth::next_offset)
-            });
-            let is_there = matches!(now, Some(Answer::Record(found)) if **found == record);
-            if !is_there && !beyond {
+            let truth = self.template.truth.partitions.get(&place);
+            let seen = after.partitions.get(&place);
+            let is_asked = truth.is_some_and(|truth| record.offset <= truth.next_offset());
+            let is_there = match seen.and_then(|seen| seen.records.get(&record.offset)) {
+                Some(Answer::Record(found)) => **found == record,
+                // A forged frame stands in the way from the index to what follows it.
+                Some(Answer::Failed(_)) => excuses.forges_frame_of(truth, record.partition),
+                _ => false,
+            };
+            if is_asked && !is_there {
+                let now = seen.and_then(|seen| seen.records.get(&record.offset));
                 case.failures.push(format!("appended {record:?}, after reopening {now:?}"));
             }
         }

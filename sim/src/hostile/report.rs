@@ -131,6 +131,8 @@ pub struct Report {
     pub seconds: f64,
     /// The first that failed.
     pub failures: Vec<Case>,
+    /// The first that lost something without a word.
+    pub silent: Vec<Case>,
 }
 
 impl Report {
@@ -144,6 +146,9 @@ impl Report {
         *self.outcomes.entry(kinds).or_default().entry(case.outcome.name()).or_default() += 1;
         self.most_operations = self.most_operations.max(case.operations);
         self.largest_read = self.largest_read.max(case.largest_read);
+        if !case.silent.is_empty() && self.silent.len() < FAILURES_MAX {
+            self.silent.push(case.clone());
+        }
         if case.is_failed() {
             self.failed += 1;
             if self.failures.len() < FAILURES_MAX {
