@@ -99,7 +99,7 @@ impl BrokerConfig {
         }
     }
 
-    fn storage_options(&self) -> StorageOptions {
+    pub(crate) fn storage_options(&self) -> StorageOptions {
         StorageOptions {
             journal: JournalSizes {
                 initial_bytes: self.journal_initial_bytes,
@@ -113,7 +113,7 @@ impl BrokerConfig {
         }
     }
 
-    fn env(&self) -> Env {
+    pub(crate) fn env(&self) -> Env {
         Env {
             file_system: Arc::clone(&self.file_system),
             clock: Arc::clone(&self.clock),

@@ -65,5 +65,7 @@ mod sync;
 pub mod topic;
 mod transaction;
 pub mod tree;
+pub mod verify;
 
 pub use error::{Error, Result};
+pub use verify::verify;

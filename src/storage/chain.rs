@@ -109,7 +109,14 @@ pub(crate) fn holds_any_block(context: &JournalContext) -> Result<bool> {
 /// The journal's files and their lengths, by number.
 fn list_files(context: &JournalContext) -> Result<BTreeMap<u64, u64>> {
     let mut files = BTreeMap::new();
-    for entry in context.file_system.list(&context.dir).at("list", &context.dir)? {
+    let listed = context.file_system.list(&context.dir).at("list", &context.dir);
+    let listed = listed.map_err(|error| match error {
+        error if error.is_not_found() => {
+            Error::corrupt(&context.dir, 0, "the journal's folder is missing")
+        }
+        other => other,
+    })?;
+    for entry in listed {
         let number = parse_file_name(&entry.name).filter(|_| entry.kind == EntryKind::File);
         let Some(number) = number else { continue };
         let len = open(context, number)?.len().at("read the length of", &context.path(number))?;

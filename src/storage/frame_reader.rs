@@ -134,6 +134,22 @@ impl<'s> FrameReader<'s> {
         Ok(Some(PassedFrame { offset, position, timestamp_max_ns, behind_damage }))
     }
 
+    /// Where the next frame is expected.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Goes on with the frame at the position, whatever later offset it has: what
+    /// the one before it held is not known.
+    pub(crate) fn follow(&mut self) -> Result<()> {
+        let mut position = self.position;
+        let found = self.frame_at_or_after(&mut position, self.expected)?;
+        if let Some(offset) = found {
+            self.move_to(position, offset);
+        }
+        Ok(())
+    }
+
     fn in_buffer(&self, position: u64) -> usize {
         usize::try_from(position - self.buffer_position).unwrap_or(usize::MAX)
     }

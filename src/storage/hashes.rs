@@ -15,6 +15,9 @@ use std::sync::Arc;
 
 /// Bytes of a slot.
 pub(crate) const SLOT_BYTES: u64 = Hash::SIZE as u64;
+/// What a repair writes where a hash of removed records is not known any more: no
+/// hash is expected ever to be that.
+pub(crate) const GIVEN_UP: [u8; Hash::SIZE] = [0xff; Hash::SIZE];
 /// Below this level the nodes of a subtree stand side by side within a page, and
 /// are read at once.
 const LOW_LEVELS: u8 = 6;

@@ -78,6 +78,8 @@ pub(crate) struct Findings {
     pub(crate) leftover_folders: Vec<PathBuf>,
     /// Above every incarnation in use or left over.
     pub(crate) next_incarnation: u64,
+    /// Where every partition ends once the journal is replayed.
+    pub(crate) next_offsets: BTreeMap<PartitionKey, u64>,
 }
 
 impl Findings {
@@ -263,6 +265,7 @@ pub(crate) fn judge(
     judge_topic_folders(context, &living, &mut findings)?;
     findings.renewed = renewed;
     findings.deleted = expected.deleted;
+    findings.next_offsets = expected.next_offsets;
     Ok(findings)
 }
 

@@ -19,7 +19,8 @@
 //! records by [`retention`], and their files by [`removal`]. On request [`compaction`]
 //! writes segments anew, with a [`gap`] where records went. [`open`] finds what a
 //! crash left, [`chain`] and [`judge`]
-//! say what it means, [`recovery`] makes it whole.
+//! say what it means, [`recovery`] makes it whole. [`verify`] reads all of it and
+//! changes nothing.
 
 pub(crate) mod block;
 pub(crate) mod body;
@@ -60,4 +61,5 @@ pub(crate) mod slots;
 pub(crate) mod store;
 pub(crate) mod structure;
 pub(crate) mod tables;
+pub(crate) mod verify;
 pub(crate) mod write;

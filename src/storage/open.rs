@@ -2,7 +2,7 @@
 
 use super::block::BlockBuffer;
 use super::canonical::RecordHasher;
-use super::chain::{holds_any_block, read_chain};
+use super::chain::{Chain, holds_any_block, read_chain};
 use super::files::FilePool;
 use super::journal::{Journal, JournalContext};
 use super::judge::{Length, judge};
@@ -23,15 +23,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-const LOG_DIR: &str = ".merkql";
-const LOCK_FILE: &str = "LOCK";
-const JOURNAL_DIR: &str = "journal";
-const TOPICS_DIR: &str = "topics";
+pub(super) const LOG_DIR: &str = ".merkql";
+pub(super) const LOCK_FILE: &str = "LOCK";
+pub(super) const JOURNAL_DIR: &str = "journal";
+pub(super) const TOPICS_DIR: &str = "topics";
 /// In the place of the identity of a log that has no manifest.
 const UNKNOWN_LOG_ID: [u8; 16] = [0; 16];
 
 /// What is needed to open a log.
-struct Opener {
+pub(super) struct Opener {
     env: Env,
     options: StorageOptions,
     data_dir: PathBuf,
@@ -43,25 +43,33 @@ impl Store {
     /// Opens the log in `data_dir`, which is created if there is none.
     pub(crate) fn open(env: Env, options: StorageOptions, data_dir: &Path) -> Result<Self> {
         options.validate()?;
-        let opener = Opener {
+        Opener::new(env, options, data_dir).open()
+    }
+}
+
+impl Opener {
+    pub(super) fn new(env: Env, options: StorageOptions, data_dir: &Path) -> Self {
+        Self {
             env,
             options,
             data_dir: data_dir.to_owned(),
             dir: data_dir.join(LOG_DIR),
             latch: Arc::default(),
-        };
-        opener.open()
+        }
     }
-}
 
-impl Opener {
+    /// The directory `.merkql`.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     fn open(&self) -> Result<Store> {
         // Looked at before the lock, which would leave a file in a stranger's folder.
         self.refuse_strangers(&self.entries()?)?;
         self.ensure_dir(&self.dir)?;
         let lock = self.lock()?;
         let entries = self.entries()?;
-        let mut slots = Slots::new(&self.dir, &self.env, Arc::clone(&self.latch));
+        let mut slots = self.slots();
         match slots.read()? {
             Some(found) if self.is_unused(&found.manifest, &entries)? => {
                 self.env.probe.mark("creation.begun_again");
@@ -73,7 +81,11 @@ impl Opener {
         }
     }
 
-    fn entries(&self) -> Result<Vec<DirEntry>> {
+    pub(super) fn slots(&self) -> Slots {
+        Slots::new(&self.dir, &self.env, Arc::clone(&self.latch))
+    }
+
+    pub(super) fn entries(&self) -> Result<Vec<DirEntry>> {
         match self.env.file_system.list(&self.dir) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) if error.kind() == ErrorKind::NotADirectory => Err(Error::NotALog {
@@ -85,7 +97,7 @@ impl Opener {
     }
 
     /// Refuses the predecessor's logs, and folders that are somebody else's.
-    fn refuse_strangers(&self, entries: &[DirEntry]) -> Result<()> {
+    pub(super) fn refuse_strangers(&self, entries: &[DirEntry]) -> Result<()> {
         let has = |name: &str| entries.iter().any(|entry| entry.name == name);
         if SLOT_NAMES.iter().any(|slot| has(slot)) {
             return Ok(());
@@ -114,7 +126,7 @@ impl Opener {
 
     /// Whether a creation was begun here and not finished: nothing was ever
     /// acknowledged, and it may begin again.
-    fn is_unfinished(&self, entries: &[DirEntry]) -> Result<bool> {
+    pub(super) fn is_unfinished(&self, entries: &[DirEntry]) -> Result<bool> {
         let has = |name: &str| entries.iter().any(|entry| entry.name == name);
         let [_, second_slot] = SLOT_NAMES;
         if has(second_slot) || has(TOPICS_DIR) {
@@ -127,7 +139,7 @@ impl Opener {
     /// at any point, with anything of it in the cache alone: a kill before a
     /// sync, or a failed one, leaves a directory that looks whole and is not. So
     /// it is made again, which puts all of it on the disk.
-    fn is_unused(&self, manifest: &Manifest, entries: &[DirEntry]) -> Result<bool> {
+    pub(super) fn is_unused(&self, manifest: &Manifest, entries: &[DirEntry]) -> Result<bool> {
         // Looked at first: every log in use ends here, without a look at its journal.
         if !manifest.is_initial() {
             return Ok(false);
@@ -148,7 +160,7 @@ impl Opener {
         Ok(no_topics && no_blocks)
     }
 
-    fn no_manifest(&self, entries: &[DirEntry]) -> Error {
+    pub(super) fn no_manifest(&self, entries: &[DirEntry]) -> Error {
         let slots =
             entries.iter().filter(|entry| SLOT_NAMES.contains(&entry.name.as_str())).count();
         let reason = match slots {
@@ -159,7 +171,7 @@ impl Opener {
         Error::corrupt(&self.dir.join(SLOT_NAMES[0]), 0, reason)
     }
 
-    fn lock(&self) -> Result<Box<dyn Lock>> {
+    pub(super) fn lock(&self) -> Result<Box<dyn Lock>> {
         let path = self.dir.join(LOCK_FILE);
         match self.env.file_system.try_lock(&path) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -169,7 +181,7 @@ impl Opener {
         }
     }
 
-    fn journal_context(&self, log_id: [u8; 16]) -> JournalContext {
+    pub(super) fn journal_context(&self, log_id: [u8; 16]) -> JournalContext {
         JournalContext {
             dir: self.dir.join(JOURNAL_DIR),
             log_id,
@@ -181,7 +193,7 @@ impl Opener {
         }
     }
 
-    fn partition_context(&self, log_id: [u8; 16]) -> PartitionContext {
+    pub(super) fn partition_context(&self, log_id: [u8; 16]) -> PartitionContext {
         let file_system = Arc::clone(&self.env.file_system);
         PartitionContext {
             pool: FilePool::new(file_system, self.options.open_files_max, Arc::clone(&self.latch)),
@@ -198,7 +210,7 @@ impl Opener {
         let file_system = &self.env.file_system;
         self.sync_folders_above()?;
         self.clear_unfinished(entries)?;
-        let mut slots = Slots::new(&self.dir, &self.env, Arc::clone(&self.latch));
+        let mut slots = self.slots();
         let mut log_id = [0; 16];
         self.env.entropy.fill(&mut log_id).at("draw random bytes for", &self.dir)?;
         let journal_dir = self.dir.join(JOURNAL_DIR);
@@ -264,12 +276,7 @@ impl Opener {
         let tables = Tables::from_manifest(&context, manifest);
         let chain = read_chain(&self.journal_context(manifest.log_id), &manifest.start)?;
         let findings = judge(&context, manifest, &tables, &chain)?;
-        let clean = found.both_agree
-            && chain.blocks.is_empty()
-            && !chain.torn
-            && chain.generation_max == manifest.start.generation
-            && chain.numbers == [manifest.start.file]
-            && findings.is_clean();
+        let clean = was_closed(found, &chain) && findings.is_clean();
         let next_incarnation = findings.next_incarnation;
         // A creation may have ended just before it.
         self.ensure_dir(&context.topics_dir)?;
@@ -360,6 +367,16 @@ impl Opener {
         }
         Ok(())
     }
+}
+
+/// Whether slots and journal are just as a clean close leaves them.
+pub(super) fn was_closed(found: &FoundManifest, chain: &Chain) -> bool {
+    let start = &found.manifest.start;
+    found.both_agree
+        && chain.blocks.is_empty()
+        && !chain.torn
+        && chain.generation_max == start.generation
+        && chain.numbers == [start.file]
 }
 
 fn writer(journal: Journal, slots: Slots, footing: Footing, next_incarnation: u64) -> Writer {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 const INDEX_BYTES_MAX: u64 = 96 << 20;
 
 impl Segment {
-    fn index_path(&self) -> PathBuf {
+    pub(crate) fn index_path(&self) -> PathBuf {
         self.file.path().with_extension("idx")
     }
 
@@ -22,7 +22,7 @@ impl Segment {
     }
 
     /// The segment's first frame.
-    fn first_point(&self) -> IndexPoint {
+    pub(crate) fn first_point(&self) -> IndexPoint {
         IndexPoint { offset: self.base_offset, position: 0, timestamp_before_ns: i64::MIN }
     }
 
@@ -86,7 +86,7 @@ impl Segment {
 
     /// The index file, if it is there and is this segment's. Any failure only
     /// means that the segment is looked through instead.
-    fn decode_index_file(&self) -> Option<IndexFile> {
+    pub(crate) fn decode_index_file(&self) -> Option<IndexFile> {
         let file = PooledFile::existing(self.file.pool(), self.index_path());
         let len = file.len().ok().filter(|len| *len <= INDEX_BYTES_MAX)?;
         let mut bytes = vec![0; usize::try_from(len).ok()?];

@@ -85,6 +85,12 @@ impl Slots {
         Ok(latest.map(|(_, manifest)| FoundManifest { manifest, both_agree }))
     }
 
+    /// The slots that were read and found invalid.
+    pub(crate) fn invalid_paths(&self) -> impl Iterator<Item = PathBuf> {
+        let slots = (0..).zip(&self.checkpoints);
+        slots.filter(|(_, checkpoint)| checkpoint.is_none()).map(|(slot, _)| self.path(slot))
+    }
+
     /// A slot's content; one that seems invalid is read again through a fresh handle.
     fn read_slot(&self, slot: usize) -> Result<SlotContent> {
         let path = self.path(slot);

@@ -1,0 +1,142 @@
+//! `merkql verify`.
+
+use crate::output::Output;
+use crate::{Dir, Status};
+use merkql::verify::{Checked, Finding, Remedy, Report, verify_with_progress};
+use serde_json::{Value, json};
+
+/// Reads everything that a log stands on, and says what is wrong with it.
+///
+/// Nothing is written. No broker may have the log open; one that was not closed is
+/// judged as its next opening will recover it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Exit status: 0 if nothing is wrong, 1 if something is, 2 if nothing can be said
+(no log there, a broker has it open, or the file system refuses).
+
+Examples:
+  merkql verify --dir /var/lib/audit
+  MERKQL_DIR=/var/lib/audit merkql verify --json findings.json")]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    dir: Dir,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Verify {
+    pub(crate) fn run(&self) -> Status {
+        let Self { dir, output } = self;
+        let bar = output.bar();
+        let verified = verify_with_progress(&dir.config(), &mut |progress| {
+            bar.set_length(progress.total_bytes);
+            bar.set_position(progress.done_bytes);
+            bar.set_message(format!("{}/{}", progress.topic, progress.partition));
+        });
+        bar.finish_and_clear();
+        let report = match verified {
+            Ok(report) => report,
+            Err(error) => {
+                let reason = dir.explain(&error);
+                output.failed(&reason);
+                return output.end(&json!({ "error": reason }), Status::Unreadable);
+            }
+        };
+        self.tell(&report);
+        let status = if report.findings.is_empty() { Status::Clean } else { Status::Findings };
+        output.end(&as_json(&report), status)
+    }
+
+    fn tell(&self, report: &Report) {
+        let output = &self.output;
+        output.line(counts(&report.checked));
+        if report.recovery_is_pending {
+            output.line("Recovery is pending: the next opening has work to do.");
+        }
+        for finding in &report.findings {
+            output.line(format!("{finding}"));
+        }
+        if report.findings.is_empty() {
+            output.line("Clean: no findings.");
+            return;
+        }
+        let with = |remedy| {
+            report.findings.iter().filter(|finding| finding.kind.remedy() == remedy).count()
+        };
+        output.line(format!("{} findings:", report.findings.len()));
+        let remedies = [
+            (Remedy::Automatic, "are put right by the log itself, when it is opened or needs them"),
+            (Remedy::Repair, "need `merkql repair`, which says what has to be given up"),
+            (Remedy::ByHand, "are for somebody who knows how they came there"),
+        ];
+        for (remedy, what) in remedies {
+            let count = with(remedy);
+            if count > 0 {
+                output.line(format!("  {count} {what}"));
+            }
+        }
+    }
+}
+
+fn counts(checked: &Checked) -> String {
+    format!(
+        "{} topics, {} partitions, {} segments, {} records, {} removed by compaction or repair, {} stored hashes{}, {} bytes, {} journal blocks",
+        checked.topics,
+        checked.partitions,
+        checked.segments,
+        checked.records,
+        checked.removed,
+        checked.hashes,
+        match checked.hashes_given_up {
+            0 => String::new(),
+            given_up => format!(" ({given_up} given up)"),
+        },
+        checked.bytes,
+        checked.journal_blocks,
+    )
+}
+
+fn as_json(report: &Report) -> Value {
+    let Checked {
+        topics,
+        partitions,
+        segments,
+        records,
+        removed,
+        hashes,
+        hashes_given_up,
+        bytes,
+        journal_blocks,
+        ..
+    } = report.checked;
+    json!({
+        "clean": report.findings.is_empty(),
+        "recovery_is_pending": report.recovery_is_pending,
+        "checked": {
+            "topics": topics,
+            "partitions": partitions,
+            "segments": segments,
+            "records": records,
+            "removed": removed,
+            "hashes": hashes,
+            "hashes_given_up": hashes_given_up,
+            "bytes": bytes,
+            "journal_blocks": journal_blocks,
+        },
+        "findings": report.findings.iter().map(finding_as_json).collect::<Vec<_>>(),
+    })
+}
+
+fn finding_as_json(finding: &Finding) -> Value {
+    json!({
+        "kind": finding.kind.name(),
+        "remedy": finding.kind.remedy().name(),
+        "topic": finding.topic,
+        "partition": finding.partition,
+        "offset": finding.offset,
+        "offset_end": finding.offset_end,
+        "path": finding.path.display().to_string(),
+        "position": finding.position,
+        "reason": finding.reason,
+    })
+}

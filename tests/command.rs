@@ -1,0 +1,104 @@
+//! The command `merkql`, run as a user runs it.
+
+#![allow(clippy::disallowed_methods, reason = "the tests damage files behind the log's back")]
+
+mod support;
+
+use merkql::broker::Broker;
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Command, Output};
+use support::*;
+
+/// A closed log of a few records.
+fn closed_log(dir: &Path) {
+    let broker = open(dir);
+    send_numbered(&Broker::producer(&broker), "audit", "entry ", 20);
+    Broker::close(&broker).unwrap();
+}
+
+fn merkql(arguments: &[&str], dir: Option<&Path>) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_merkql"));
+    command.args(arguments).env_remove("MERKQL_DIR");
+    if let Some(dir) = dir {
+        command.env("MERKQL_DIR", dir);
+    }
+    command.output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn a_sound_log_is_clean_by_option_and_by_environment() {
+    let dir = scratch();
+    closed_log(dir.path());
+    let by_option = merkql(&["verify", "--dir", dir.path().to_str().unwrap()], None);
+    let by_environment = changes_nothing(dir.path(), || merkql(&["verify"], Some(dir.path())));
+    for output in [by_option, by_environment] {
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let told = text(&output.stdout);
+        assert!(told.contains("20 records") && told.contains("Clean"), "{told}");
+    }
+}
+
+#[test]
+fn damage_is_told_as_text_and_as_json_and_ends_with_1() {
+    let dir = scratch();
+    closed_log(dir.path());
+    let path = only_file(dir.path(), ".log");
+    flip_bit(&path, find_in_file(&path, "entry 7"));
+    let output = merkql(&["verify", "--json", "-"], Some(dir.path()));
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(&output.stderr);
+    assert!(told.contains("record: audit/0 offset 7 "), "{told}");
+    assert!(told.contains("1 need `merkql repair`"), "{told}");
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["clean"], false);
+    let finding = &json["findings"][0];
+    assert_eq!(finding["kind"], "record");
+    assert_eq!(finding["remedy"], "repair");
+    assert_eq!((&finding["topic"], &finding["partition"]), (&"audit".into(), &0.into()));
+    assert_eq!((&finding["offset"], &finding["offset_end"]), (&7.into(), &8.into()));
+    assert_eq!(finding["path"], path.to_str().unwrap());
+    assert!(finding["position"].is_u64());
+}
+
+#[test]
+fn the_json_goes_to_a_file_and_the_text_to_standard_output() {
+    let dir = scratch();
+    closed_log(dir.path());
+    let result = scratch();
+    let file = result.path().join("findings.json");
+    let output = merkql(&["verify", "--json", file.to_str().unwrap()], Some(dir.path()));
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output.stdout).contains("Clean"));
+    let json: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!((&json["clean"], &json["checked"]["records"]), (&true.into(), &20.into()));
+}
+
+#[test]
+fn what_cannot_be_judged_ends_with_2_and_says_why() {
+    let dir = scratch();
+    let no_log = merkql(&["verify", "--json", "-"], Some(dir.path()));
+    assert_eq!(no_log.status.code(), Some(2));
+    assert!(text(&no_log.stderr).contains("is not a log"), "{no_log:?}");
+    let json: Value = serde_json::from_slice(&no_log.stdout).unwrap();
+    assert!(json["error"].as_str().unwrap().contains("is not a log"));
+
+    closed_log(dir.path());
+    let inside = merkql(&["verify"], Some(&dir.path().join(".merkql")));
+    assert_eq!(inside.status.code(), Some(2));
+    assert!(text(&inside.stderr).contains("the directory above it is meant"), "{inside:?}");
+
+    let broker = open(dir.path());
+    let in_use = merkql(&["verify"], Some(dir.path()));
+    assert_eq!(in_use.status.code(), Some(2));
+    assert!(text(&in_use.stderr).contains("already open"), "{in_use:?}");
+    drop(broker);
+
+    let no_dir = merkql(&["verify"], None);
+    assert_eq!(no_dir.status.code(), Some(2));
+    assert!(text(&no_dir.stderr).contains("--dir"), "{no_dir:?}");
+}
