@@ -118,7 +118,7 @@ fn tell(args: &Args, report: &Report) -> Status {
     if let Some(memory) = peak_memory() {
         line(format!("{} MiB of memory at most", memory >> 20));
     }
-    for case in report.silent.iter().chain(&report.failures) {
+    for case in &report.failures {
         tell_case(args, case);
         let program = std::env::args().next().unwrap_or_else(|| "merkql-sim".to_owned());
         line(format!("  again: {program} hostile --case {}", case.seed));

@@ -6,12 +6,14 @@ use super::mutate::{Change, Forged, mutate};
 use super::observe::{Answer, Sight, observe};
 use super::report::{Case, Outcome};
 use super::template::{Template, config};
+use super::verified::Verified;
 use super::watch::{Meter, Metered};
 use crate::campaign::silence::quietly;
 use crate::clock::SimClock;
 use crate::disk::SimDisk;
+use crate::probe::SimProbe;
 use crate::random::{Stream, stream};
-use merkql::broker::{Broker, BrokerRef};
+use merkql::broker::{Broker, BrokerConfig, BrokerRef};
 use merkql::error::{Error, Result};
 use merkql::record::{BytesProducerRecord, BytesRecord};
 use rand::RngExt;
@@ -90,28 +92,40 @@ pub(super) fn judge_folder(
 }
 
 impl Scene<'_> {
-    fn open(&mut self) -> Result<BrokerRef> {
+    fn config(&mut self) -> BrokerConfig {
         self.lives += 1;
         let file_system = Arc::new(Metered::new(self.disk.process(), &self.meter));
         let seed = self.lives << 32;
-        Broker::open(config(file_system, &self.clock, self.template.compression, seed))
+        BrokerConfig {
+            probe: Arc::new(SimProbe::with_canaries(self.template.canary)),
+            ..config(file_system, &self.clock, self.template.compression, seed)
+        }
+    }
+
+    fn open(&mut self) -> Result<BrokerRef> {
+        Broker::open(self.config())
     }
 
     fn play(&mut self, forged: &[Forged], case: &mut Case) -> Outcome {
         let tails = self.template.memory.tails(&self.template.folder, &self.folder);
+        let verified = Verified(merkql::verify(&self.config()));
+        if let Some(difference) = self.folder.difference(&Folder::of(&self.disk)) {
+            case.failures.push(format!("verify has changed it: {difference}"));
+        }
         let broker = match self.open() {
             Ok(broker) => broker,
-            Err(error) => return self.refused(&error, case),
+            Err(error) => return self.refused(&error, &verified, case),
         };
-        let truth = &self.template.truth;
-        let sight = observe(&broker, truth);
+        let sight = observe(&broker, &self.template.truth);
         let excuses = Excuses { tails: &tails, forged };
         let judged = judge(self.template, excuses, &sight);
         self.go_on(broker, &sight, excuses, &judged, case);
         case.failures.extend(judged.wrong.iter().cloned());
-        case.silent.extend(judged.silent.iter().cloned());
+        case.failures.extend(verified.complaints(&judged, excuses, self.template, &sight));
         if !judged.silent.is_empty() {
-            return Outcome::NeedsVerify;
+            let is_told = verified.tells_loss();
+            case.silent.extend(judged.silent.iter().cloned());
+            return if is_told { Outcome::Verified } else { Outcome::Silent };
         }
         if judged.told > 0 {
             Outcome::Told
@@ -126,10 +140,17 @@ impl Scene<'_> {
         }
     }
 
-    fn refused(&self, error: &Error, case: &mut Case) -> Outcome {
+    fn refused(&self, error: &Error, verified: &Verified, case: &mut Case) -> Outcome {
         case.error = Some(error.to_string());
-        if let Some(difference) = self.folder.difference(&Folder::of(&self.disk)) {
+        // What the file system refuses is met while recovery is under way, which goes on
+        // where it was once that is put right.
+        let is_io = matches!(error, Error::Io { .. });
+        if let Some(difference) = self.folder.difference(&Folder::of(&self.disk)).filter(|_| !is_io)
+        {
             case.failures.push(format!("refused with {error}, and changed it: {difference}"));
+        }
+        if verified.calls_it_sound() && !is_io {
+            case.failures.push(format!("verify calls it sound, and opening fails: {error}"));
         }
         Outcome::Refused
     }
@@ -170,16 +191,17 @@ impl Scene<'_> {
             }
         };
         let after = observe(&broker, &self.template.truth);
-        case.failures.extend(compare(sight, &after));
+        case.failures.extend(compare(sight, &after, excuses.forged));
         for record in appended {
             let place = (record.topic.to_string(), record.partition);
             let truth = self.template.truth.partitions.get(&place);
             let seen = after.partitions.get(&place);
-            let is_asked = truth.is_some_and(|truth| record.offset <= truth.next_offset());
+            // A state that was made up can end anywhere, and retain nothing.
+            let is_asked = truth.is_some_and(|truth| record.offset <= truth.next_offset())
+                && !excuses.forged.contains(&Forged::State);
             let is_there = match seen.and_then(|seen| seen.records.get(&record.offset)) {
                 Some(Answer::Record(found)) => **found == record,
-                // A forged frame stands in the way from the index to what follows it.
-                Some(Answer::Failed(_)) => excuses.forges_frame_of(truth, record.partition),
+                Some(Answer::Failed(_)) => excuses.forges_way_in(truth, record.partition),
                 _ => false,
             };
             if is_asked && !is_there {

@@ -49,7 +49,11 @@ pub(crate) fn change(
                 let claims = claims.and_then(|frame| offsets_of(bytes, &frame));
                 let key = place_of(&path)?;
                 let held = held.unwrap_or(0..0);
-                let claims = claims.unwrap_or_else(|| held.clone());
+                let mut claims = claims.unwrap_or_else(|| held.clone());
+                if field.name.starts_with("block") {
+                    // What a compressed frame claims stands within it.
+                    claims.end = u64::MAX;
+                }
                 Forged::Frame { key, held, claims }
             }
         });

@@ -30,7 +30,10 @@ mod report;
 mod slot;
 mod tails;
 mod template;
+#[cfg(test)]
+mod tests;
 mod truth;
+mod verified;
 mod watch;
 
 pub use report::{Case, Outcome, Report};
@@ -73,6 +76,17 @@ impl Templates {
     /// acknowledged.
     pub fn make() -> Result<Self, String> {
         recipes::templates().map(|templates| Self(Arc::new(templates)))
+    }
+
+    /// Runs the case of a seed on this thread, for as long as it takes.
+    pub fn case_here(&self, seed: u64) -> Case {
+        case::run(seed, &self.0)
+    }
+
+    /// How many bytes the largest of them has.
+    pub fn largest_bytes(&self) -> u64 {
+        let bytes = self.0.iter().map(|template| template.folder.bytes());
+        bytes.max().unwrap_or_default()
     }
 
     /// Runs the case of a seed on a thread of its own, so that one that hangs takes

@@ -20,8 +20,8 @@ pub enum Outcome {
     Told,
     /// `verify` alone tells it.
     Verified,
-    /// Something is gone, and neither opening nor reading has told it.
-    NeedsVerify,
+    /// Something is gone, and nothing has told it.
+    Silent,
     /// Opening is refused, and has changed nothing.
     Refused,
     /// What is gone left no trace that a log could know of.
@@ -39,7 +39,7 @@ impl Outcome {
         Self::Healed,
         Self::Told,
         Self::Verified,
-        Self::NeedsVerify,
+        Self::Silent,
         Self::Refused,
         Self::Undecidable,
         Self::Forged,
@@ -53,7 +53,7 @@ impl Outcome {
             Self::Healed => "healed",
             Self::Told => "told",
             Self::Verified => "verified",
-            Self::NeedsVerify => "needs verify",
+            Self::Silent => "silent",
             Self::Refused => "refused",
             Self::Undecidable => "undecidable",
             Self::Forged => "forged",
@@ -77,7 +77,7 @@ pub struct Case {
     pub outcome: Outcome,
     /// The error of an opening that was refused, or of an append.
     pub error: Option<String>,
-    /// What is gone without having been told by a read.
+    /// What is gone, and no read has told it.
     pub silent: Vec<String>,
     /// What must never be.
     pub failures: Vec<String>,
@@ -109,7 +109,7 @@ impl Case {
 
     /// Whether something came to light that must never be.
     pub fn is_failed(&self) -> bool {
-        !self.failures.is_empty()
+        !self.failures.is_empty() || self.outcome == Outcome::Silent
     }
 }
 
@@ -131,8 +131,6 @@ pub struct Report {
     pub seconds: f64,
     /// The first that failed.
     pub failures: Vec<Case>,
-    /// The first that lost something without a word.
-    pub silent: Vec<Case>,
 }
 
 impl Report {
@@ -146,9 +144,6 @@ impl Report {
         *self.outcomes.entry(kinds).or_default().entry(case.outcome.name()).or_default() += 1;
         self.most_operations = self.most_operations.max(case.operations);
         self.largest_read = self.largest_read.max(case.largest_read);
-        if !case.silent.is_empty() && self.silent.len() < FAILURES_MAX {
-            self.silent.push(case.clone());
-        }
         if case.is_failed() {
             self.failed += 1;
             if self.failures.len() < FAILURES_MAX {

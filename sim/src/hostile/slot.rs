@@ -12,8 +12,6 @@ pub(crate) struct State {
     pub(crate) sequence: u64,
     /// Each partition's next offset, by incarnation and number.
     pub(crate) next_offsets: BTreeMap<(u64, u32), u64>,
-    /// The topics' names, by incarnation.
-    pub(crate) topics: BTreeMap<u64, String>,
 }
 
 /// The fields of a slot, and its state; the fields end where they cannot be made
@@ -71,9 +69,8 @@ fn walk(walker: &mut Walker<'_>) -> Option<State> {
 }
 
 fn topic(walker: &mut Walker<'_>, state: &mut State) -> Option<()> {
-    let name = String::from_utf8_lossy(walker.blob("topic name")?).into_owned();
+    walker.blob("topic name")?;
     let incarnation = walker.varint("topic incarnation")?;
-    state.topics.insert(incarnation, name);
     settings(walker)?;
     let partitions = walker.varint("partition count")?;
     for partition in 0..u32::try_from(partitions).ok()? {

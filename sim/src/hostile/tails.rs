@@ -69,11 +69,6 @@ impl Memory {
         self.log_id
     }
 
-    /// The names of the topics that live, by incarnation, as the slots know them.
-    pub(crate) fn topics(&self) -> &BTreeMap<u64, String> {
-        &self.newest.topics
-    }
-
     /// What no log can know of `after`, which once was `before`.
     pub(crate) fn tails(&self, before: &Folder, after: &Folder) -> Tails {
         // Without a slot there is no log, and opening must refuse.

@@ -1,7 +1,7 @@
 //! A directory that a real broker has made, and everything that was acknowledged
 //! meanwhile.
 
-use super::folder::{DATA_DIR, Folder};
+use super::folder::{DATA_DIR, Folder, LOG};
 use super::journal::{Effects, whole_blocks};
 use super::observe::{Answer, observe};
 use super::tails::Memory;
@@ -33,8 +33,10 @@ pub(crate) struct Template {
     pub(crate) older: Vec<Folder>,
     pub(crate) truth: Truth,
     pub(crate) memory: Memory,
-    /// How many operations it takes to read and prove all of it, and to go on.
+    /// How many operations it takes to read and prove all of it.
     pub(crate) operations: u64,
+    /// A bug that is planted in the log when its copies are opened.
+    pub(crate) canary: Option<&'static str>,
 }
 
 /// How the broker of a template, and of its cases, is opened.
@@ -186,6 +188,7 @@ impl Maker {
         let config = config(file_system, &self.clock, self.compression, 1 << 32);
         let broker = Broker::open(config).map_err(|error| format!("{name}: {error}"))?;
         let sight = observe(&broker, &truth);
+        let left = Folder::of(&clean);
         for ((topic, number), partition) in &mut truth.partitions {
             let seen = sight.partitions.get(&(topic.clone(), *number));
             let seen = seen.ok_or_else(|| format!("{name}: {topic}/{number} is not there"))?;
@@ -205,8 +208,7 @@ impl Maker {
                     other => return Err(format!("{name}: {topic}/{number}/{offset}: {other:?}")),
                 }
             }
-            let found = memory.topics().iter().find(|(_, name)| *name == topic);
-            partition.incarnation = found.map(|(incarnation, _)| *incarnation).unwrap_or_default();
+            partition.incarnation = incarnation_of(topic, &left).ok_or("a topic has no folder")?;
         }
         drop(broker);
         Ok(Template {
@@ -218,6 +220,13 @@ impl Maker {
             truth,
             memory,
             operations: meter.operations(),
+            canary: None,
         })
     }
+}
+
+/// The incarnation in which a topic lives, by the names of the folders: the latest.
+fn incarnation_of(topic: &str, folder: &Folder) -> Option<u64> {
+    let below = format!("{LOG}/topics/{topic}.");
+    folder.dirs.iter().filter_map(|dir| dir.strip_prefix(&below)?.parse().ok()).max()
 }
