@@ -19,12 +19,19 @@ use crate::storage::settings::TopicSettings;
 use chrono::DateTime;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 const REGENERATE: &str = "MERKQL_REGENERATE_CORPUS";
 const BYTES_MAX: usize = 100 << 10;
 
 fn folder(target: &Target) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/corpus").join(target.name)
+}
+
+/// The files of each target, read once.
+pub(super) fn all() -> &'static [Vec<Vec<u8>>] {
+    static ALL: LazyLock<Vec<Vec<Vec<u8>>>> = LazyLock::new(|| TARGETS.iter().map(files).collect());
+    &ALL
 }
 
 /// The files of a target, in the order of their names.
