@@ -24,8 +24,8 @@ fn no_changed_directory_panics_hangs_lies_or_loses_without_a_word() {
     }
 }
 
-/// A thousandth of what a field can ask for is a hundred times what may be taken: the
-/// broker's buffers, the disk that it runs on twice, and what the judge writes down.
+/// The disk holds everything twice, the judge writes down what is served twice, and the
+/// log has buffers of its own: none of it grows with what a field says.
 #[test]
 fn no_changed_directory_makes_the_log_take_more_than_its_size_accounts_for() {
     let templates = Templates::make().unwrap();
