@@ -19,7 +19,10 @@ impl Verified {
     /// Whether it tells that something is lost, or cannot say anything at all.
     pub(crate) fn tells_loss(&self) -> bool {
         self.0.as_ref().map_or(true, |report| {
-            report.findings.iter().any(|finding| finding.kind.remedy() != Remedy::Automatic)
+            let is_loss = |kind: FindingKind| {
+                kind.remedy() != Remedy::Automatic && kind != FindingKind::Unnamed
+            };
+            report.findings.iter().any(|finding| is_loss(finding.kind))
         })
     }
 

@@ -183,7 +183,9 @@ fn entries() -> Vec<Entry<'static>> {
 
 fn block(entries: &[Entry<'_>]) -> Vec<u8> {
     let mut block = BlockBuffer::new();
-    entries.iter().for_each(|entry| block.push(|out| entry.encode(out)));
+    for entry in entries {
+        block.push(|out| entry.encode(out));
+    }
     let header = BlockHeader {
         generation: 5,
         nonce: 0xdead_beef,
@@ -210,10 +212,13 @@ fn headers(count: usize) -> Vec<u8> {
     bytes
 }
 
+/// Key, value and encoded headers.
+type Shape<'a> = (Option<&'a [u8]>, Option<&'a [u8]>, &'a [u8]);
+
 fn bodies() -> Vec<Vec<u8>> {
     let headers = headers(5);
     let long = [b'v'; 300];
-    let shapes: [(Option<&[u8]>, Option<&[u8]>, &[u8]); 5] = [
+    let shapes: [Shape<'_>; 5] = [
         (None, None, &[]),
         (Some(b""), Some(b""), &[]),
         (Some(b"key"), Some(&long), &[]),

@@ -137,7 +137,9 @@ proptest! {
         entries in prop::collection::vec(entry("a name", b"some frames"), 0..12),
     ) {
         let mut body = Vec::new();
-        entries.iter().for_each(|entry| entry.encode(&mut body));
+        for entry in &entries {
+            entry.encode(&mut body);
+        }
         let count = u32::try_from(entries.len()).unwrap();
         prop_assert_eq!(Entry::decode_all(&body, count), Ok(entries));
         prop_assert!(Entry::decode_all(&body, count + 1).is_err());

@@ -32,11 +32,11 @@ pub(super) struct Target {
 
 pub(super) const TARGETS: [Target; 10] = [
     // A partition of 3 bytes is one of 90 in memory, in a vector that doubles.
-    target("slot", slot, seal_slot, 128, false),
+    target("slot", slot, |bytes| seal_slot(bytes), 128, false),
     // An entry of 2 bytes is one of 100 in memory.
     target("block", block, seal_block, 256, false),
     // LZ4 expands by 255 at most.
-    target("frame", frame, seal_frame, 300, true),
+    target("frame", frame, |bytes| seal_frame(bytes), 300, true),
     target("body", body, |_| (), 64, true),
     target("headers", headers, |_| (), 64, true),
     target("index", index, seal_index, 4, true),
@@ -63,7 +63,7 @@ fn slot(bytes: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-fn seal_slot(bytes: &mut Vec<u8>) {
+fn seal_slot(bytes: &mut [u8]) {
     if bytes.len() >= SLOT_HEADER_BYTES {
         let len = (bytes.len() - SLOT_HEADER_BYTES) as u64;
         bytes[24..SLOT_HEADER_BYTES].copy_from_slice(&len.to_le_bytes());
@@ -79,7 +79,9 @@ fn block(bytes: &[u8]) -> Option<Vec<u8>> {
     let body = bytes.get(BLOCK_HEADER_BYTES..BLOCK_HEADER_BYTES + header.body_len as usize)?;
     let entries = Entry::decode_all(body, header.entries).ok()?;
     let mut block = BlockBuffer::new();
-    entries.iter().for_each(|entry| block.push(|out| entry.encode(out)));
+    for entry in &entries {
+        block.push(|out| entry.encode(out));
+    }
     let body_len = u32::try_from(block.body_len()).unwrap();
     let header = BlockHeader { body_len, entries: block.entries(), ..header };
     Some(block.seal(&PLACE, &header).to_vec())
@@ -117,7 +119,7 @@ fn frame(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(again)
 }
 
-fn seal_frame(bytes: &mut Vec<u8>) {
+fn seal_frame(bytes: &mut [u8]) {
     if bytes.len() >= FRAME_HEADER_BYTES {
         let len = u32::try_from(bytes.len() - FRAME_HEADER_BYTES).unwrap();
         bytes[..4].copy_from_slice(&len.to_le_bytes());
