@@ -35,13 +35,13 @@ pub(crate) fn change(
     if *bytes == before {
         return None;
     }
-    let mut forged = None;
+    let mut covers = None;
     if forges {
         if !forge(&path, bytes, &unit, &template.memory.log_id()) {
             *bytes = before;
             return None;
         }
-        forged = Some(match unit.kind {
+        covers = Some(match unit.kind {
             UnitKind::Slot | UnitKind::Block => Forged::State,
             UnitKind::Index => Forged::Index,
             UnitKind::Frame => {
@@ -58,12 +58,13 @@ pub(crate) fn change(
             }
         });
     }
-    let (kind, sealed) = match forges {
-        true => (Kind::ForgedField, ", and the checksum made right"),
-        false => (Kind::Field, ""),
+    let (kind, sealed) = if forges {
+        (Kind::ForgedField, ", and the checksum made right")
+    } else {
+        (Kind::Field, "")
     };
     let story = format!("{path}: {} at byte {}: {what}{sealed}", field.name, field.range.start);
-    Some(Change { kind, file, story, forged })
+    Some(Change { kind, file, story, forged: covers })
 }
 
 /// A field; its name is drawn first, because there are many of some.
@@ -173,7 +174,7 @@ fn splice(
     now: &[u8],
     forges: bool,
 ) -> Option<()> {
-    let grown = now.len().checked_signed_diff(field.range.len())?;
+    let grown = isize::try_from(now.len()).ok()? - isize::try_from(field.range.len()).ok()?;
     if grown == 0 || !forges {
         // Others overwrite as far as the old number went.
         let len = now.len().min(field.range.len());
@@ -188,7 +189,8 @@ fn splice(
         UnitKind::Index => return None,
     };
     let at = unit.range.start + at;
-    let len = little_endian(bytes.get(at..at + width)?).checked_add_signed(grown as i64)?;
+    let len =
+        little_endian(bytes.get(at..at + width)?).checked_add_signed(i64::try_from(grown).ok()?)?;
     let len = len.to_le_bytes();
     if unit.kind == UnitKind::Block {
         let end = unit.range.end;

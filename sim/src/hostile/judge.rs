@@ -218,7 +218,7 @@ impl Court<'_> {
                 (Answer::Record(_), None) => !polled_all,
                 (answer @ Answer::Record(_), Some(polled)) => answer == polled,
                 (Answer::Nothing, Some(Answer::Record(_))) => false,
-                (Answer::Failed(_), _) | (Answer::Nothing, _) => true,
+                (Answer::Failed(_) | Answer::Nothing, _) => true,
             };
             if !agrees && !self.is_hidden(*offset) {
                 let name = self.name(*offset);

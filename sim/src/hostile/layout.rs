@@ -111,7 +111,9 @@ pub(crate) fn little_endian(bytes: &[u8]) -> u64 {
 pub(crate) fn crc32c(seed: u32, parts: &[&[u8]]) -> u32 {
     let state = u64::from(seed);
     let mut crc = crc_fast::Digest::new_with_init_state(CrcAlgorithm::Crc32Iscsi, state);
-    parts.iter().for_each(|part| crc.update(part));
+    for part in parts {
+        crc.update(part);
+    }
     u32::try_from(crc.finalize() & u64::from(u32::MAX)).unwrap_or_default()
 }
 

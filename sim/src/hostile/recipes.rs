@@ -121,12 +121,12 @@ fn compacted(maker: &mut Maker) -> Result<()> {
     maker.create("latest", 1);
     for round in 0..12_u64 {
         let records: Vec<_> = (0..5_u64)
-            .map(|key| match (round + key) % 6 {
-                5 => BytesProducerRecord::tombstone("latest", format!("key {key}")),
-                _ => {
-                    let value = format!("value {round} of {key}, {}", "xyz".repeat(20));
-                    BytesProducerRecord::new("latest", format!("key {key}"), value)
+            .map(|key| {
+                if (round + key) % 6 == 5 {
+                    return BytesProducerRecord::tombstone("latest", format!("key {key}"));
                 }
+                let value = format!("value {round} of {key}, {}", "xyz".repeat(20));
+                BytesProducerRecord::new("latest", format!("key {key}"), value)
             })
             .collect();
         maker.send(&broker, &records)?;

@@ -73,7 +73,9 @@ fn a_log_that_goes_round_in_circles_is_found() {
 /// How many cases it takes to catch a bug that is planted in the log.
 fn cases_to_catch(canary: &'static str) -> Option<u64> {
     let mut templates = templates().unwrap();
-    templates.iter_mut().for_each(|template| template.canary = Some(canary));
+    for template in &mut templates {
+        template.canary = Some(canary);
+    }
     (0..4_000).find(|seed| case::run(*seed, &templates).is_failed())
 }
 
