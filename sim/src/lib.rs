@@ -72,6 +72,8 @@ mod client;
 pub mod exhaust;
 #[cfg(feature = "world")]
 pub mod generate;
+#[cfg(feature = "world")]
+pub mod hostile;
 #[cfg(all(feature = "world", unix))]
 mod real;
 #[cfg(feature = "world")]

@@ -36,6 +36,8 @@ pub(crate) mod entry;
 pub(crate) mod files;
 pub(crate) mod frame;
 pub(crate) mod frame_reader;
+#[cfg(test)]
+mod fuzz;
 pub(crate) mod gap;
 pub(crate) mod hashes;
 pub(crate) mod head;

@@ -17,7 +17,7 @@
 mod demand;
 mod differ;
 mod finding;
-mod pool;
+pub(crate) mod pool;
 mod report;
 pub(crate) mod silence;
 

@@ -16,7 +16,7 @@ struct Queue {
 /// Does `work` for 0, 1, 2 and so on below `count`, on `jobs` threads, until
 /// `is_over`, and hands the results to `take` in this order. All that was begun
 /// is handed over.
-pub(super) fn in_order<T: Send>(
+pub(crate) fn in_order<T: Send>(
     jobs: usize,
     count: u64,
     is_over: &(dyn Fn() -> bool + Sync),

@@ -9,6 +9,7 @@ mod canaries;
 mod drawing;
 mod exhaust;
 mod faults;
+mod hostile;
 mod output;
 mod real;
 mod replay;
@@ -56,6 +57,7 @@ Examples:
   merkql-sim run --seeds 10000          a longer one
   merkql-sim replay 17 --trace ops      what happened in seed 17, step by step
   merkql-sim real --kills 300           processes killed on the real file system
+  merkql-sim hostile                    directories changed by somebody who means harm
   merkql-sim faults                     what can go wrong
 
 Exit status: 0 clean, 1 an anomaly or a harness that tested nothing, 2 wrong usage.";
@@ -70,6 +72,8 @@ enum Command {
     Shrink(shrink::Args),
     /// Crashes a short scenario at every operation, with everything that may survive.
     Exhaust(exhaust::Args),
+    /// Changes whole directories as somebody would who means harm, and sees what opening, reading and proving make of it.
+    Hostile(hostile::Args),
     /// Plants bugs, and sees that the checkers meant for them catch them.
     Canaries(canaries::Args),
     /// Kills processes that have the log open on a real file system, and judges what they saw.
@@ -101,6 +105,7 @@ pub fn main() -> ExitCode {
         Command::Scenario(args) => scenario::run(&args),
         Command::Shrink(args) => shrink::run(&args),
         Command::Exhaust(args) => exhaust::run(&args),
+        Command::Hostile(args) => hostile::run(&args),
         Command::Canaries(args) => canaries::run(&args),
         Command::Real(args) => real::run(&args),
         Command::RealChild => real::child(),
