@@ -11,7 +11,7 @@ use merkql::compression::Compression;
 use merkql::hash::Hash;
 use merkql::record::Record;
 use merkql::repair::{LostOffsets, Mended, Reason, RepairOptions, Report};
-use merkql::{Error, repair};
+use merkql::{Error, repair, verify};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -79,6 +79,7 @@ fn repaired(dir: &Path, before: &Before) -> Report {
         (&told.lost, &told.given_up, &told.mended)
     );
     assert_kept(dir, &damaged, &done);
+    assert_eq!(verify(&config(dir)).unwrap().findings, [], "{done}");
     for round in 0..2 {
         assert_whole(&Broker::open(config(dir)).unwrap(), before, &done, round);
     }

@@ -17,6 +17,9 @@ use crate::error::{IoContext, Result};
 pub(crate) const CHUNK_BYTES: usize = 64 << 10;
 /// How far behind a frame that may be misplaced a better one is looked for.
 const RESYNC_BYTES: u64 = 256 << 10;
+/// How often the bytes of a segment may be looked at in the search for whole frames:
+/// what a value holds can look like any number of them, one within the other.
+const SEARCH_FACTOR: u64 = 16;
 
 /// A frame, and where it stands.
 pub(crate) struct PlacedFrame<'a> {
@@ -44,6 +47,8 @@ pub(crate) struct FrameReader<'s> {
     pub(crate) end: u64,
     /// No record of interest lies behind it.
     end_offset: u64,
+    /// How many bytes a search may still hold against a checksum.
+    search_bytes: u64,
     chunk_bytes: usize,
     buffer: Vec<u8>,
     buffer_position: u64,
@@ -62,6 +67,7 @@ impl<'s> FrameReader<'s> {
             expected: start.offset,
             end: segment.len(),
             end_offset,
+            search_bytes: segment.len().saturating_mul(SEARCH_FACTOR),
             chunk_bytes: chunk_bytes.max(FRAME_HEADER_BYTES),
             buffer: Vec::new(),
             buffer_position: start.position,
@@ -139,15 +145,15 @@ impl<'s> FrameReader<'s> {
         self.position
     }
 
-    /// Goes on with the frame at the position, whatever later offset it has: what
-    /// the one before it held is not known.
-    pub(crate) fn follow(&mut self) -> Result<()> {
+    /// Goes on with the next whole frame behind one whose content is malformed, so
+    /// that nobody knows which offset comes next; `false` if there is none.
+    pub(crate) fn follow(&mut self) -> Result<bool> {
         let mut position = self.position;
         let found = self.frame_at_or_after(&mut position, self.expected)?;
         if let Some(offset) = found {
             self.move_to(position, offset);
         }
-        Ok(())
+        Ok(found.is_some())
     }
 
     fn in_buffer(&self, position: u64) -> usize {
@@ -259,6 +265,9 @@ impl<'s> FrameReader<'s> {
                 possible.contains(&header.offset) && fits
             });
             if let Some(header) = header {
+                let len = header.frame_len() as u64;
+                let Some(left) = self.search_bytes.checked_sub(len) else { break };
+                self.search_bytes = left;
                 self.fill(header.frame_len(), false)?;
                 let start = self.in_buffer(*position);
                 if Frame::parse(seed, self.buffer.get(start..).unwrap_or(&[])).is_some() {

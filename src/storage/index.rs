@@ -89,6 +89,10 @@ impl IndexFile {
                 timestamp_before_ns: input.i64("a timestamp")?,
             });
         }
+        let ascend = |pair: &[IndexPoint]| matches!(pair, [a, b] if a.offset < b.offset && a.position < b.position);
+        if !points.windows(2).all(ascend) {
+            return Err(input.malformed("points in order"));
+        }
         input.finish()?;
         Ok(Self { base_offset, generation, covered_len, points })
     }

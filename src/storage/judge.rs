@@ -27,6 +27,13 @@ use std::sync::Arc;
 /// How much of a file is looked through at once.
 const SCAN_BYTES: usize = 1 << 20;
 
+/// How much may be held against checksums in the search for whole frames: so many bytes,
+/// and each byte of the file so often. What a value holds can look like any number of
+/// frames, one within the other; whoever wrote that shall not keep the log from opening
+/// for hours, but hears of it.
+const SEARCH_BYTES: u64 = 1 << 30;
+const SEARCH_FACTOR: u64 = 16;
+
 /// A file's length, against the manifest's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Length {
@@ -361,6 +368,7 @@ fn find_record(
 ) -> Result<Option<(u64, u64)>> {
     let end = file.len()?;
     let offset_end = next_offset.saturating_add(records_max(end));
+    let mut search_bytes = SEARCH_BYTES.saturating_add(end.saturating_mul(SEARCH_FACTOR));
     let mut buffer = Vec::new();
     while position.saturating_add(FRAME_HEADER_BYTES as u64) <= end {
         let wanted = usize::try_from(end - position).unwrap_or(SCAN_BYTES).min(SCAN_BYTES);
@@ -372,6 +380,14 @@ fn find_record(
             let header = FrameHeader::parse(buffer.get(start..read).unwrap_or(&[]));
             let header = header.filter(|header| header.offset < offset_end);
             let at = position + start as u64;
+            let len = header.map_or(0, |header| header.frame_len() as u64);
+            search_bytes = search_bytes.checked_sub(len).ok_or_else(|| {
+                Error::corrupt(
+                    file.path(),
+                    at,
+                    "more places look like records than can be held against their checksums",
+                )
+            })?;
             match header.map(|header| (header, frame_at(file, seed, at, end, &header))) {
                 Some((header, Ok(true))) if header.offset >= next_offset => {
                     return Ok(Some((at, header.offset)));

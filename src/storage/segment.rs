@@ -240,7 +240,15 @@ impl Segment {
                 Ok(Some(next)) => frames.expected = next,
                 Ok(None) => break,
                 Err((offset, malformed)) => {
-                    return Err(self.corrupt(offset, placed.position, malformed.reason()));
+                    let position = placed.position;
+                    frames.expected = offset;
+                    let goes_on = frames.follow()?;
+                    // What the frame holds up to what is malformed is there, and so is
+                    // what follows it.
+                    if !goes_on || frames.expected > offset.max(from) {
+                        let lost = offset.max(from);
+                        return Err(self.corrupt(lost, position, malformed.reason()));
+                    }
                 }
             }
         }

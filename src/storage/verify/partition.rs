@@ -219,11 +219,16 @@ impl Visitor for Visit<'_, '_, '_> {
     }
 
     fn lost(&mut self, offsets: Range<u64>, position: u64, reason: String) -> Result<()> {
+        let end = offsets.end;
+        self.malformed(offsets, position, reason);
+        self.tree.lost(end)
+    }
+
+    fn malformed(&mut self, offsets: Range<u64>, position: u64, reason: String) {
         self.behind_damage = true;
         let path = self.segment.file.path();
         let finding = of_log(self.log, FindingKind::Record, path, position, reason);
-        self.findings.add(finding.offsets(offsets.clone()));
-        self.tree.lost(offsets.end)
+        self.findings.add(finding.offsets(offsets));
     }
 
     fn read(&mut self, position: u64) {

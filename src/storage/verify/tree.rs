@@ -196,7 +196,9 @@ impl<'a> TreeCheck<'a> {
                 let known = if at == level { Some(*root) } else { computed };
                 node = self.removed_slot(slot, known)?;
                 if at == level && computed.is_some_and(|computed| computed != *root) {
-                    // Some node below the root is not what it was.
+                    // Some node below the root is not what it was: one of its children,
+                    // or what they were made of.
+                    self.wrong_removed.add(stored_index(at - 1, (leaf >> (at - 1)) - 1));
                     self.wrong_removed.add(slot - 1);
                 }
             }

@@ -19,6 +19,8 @@ pub(super) trait Visitor {
     fn gap(&mut self, gap: &Gap<'_>) -> Result<()>;
     /// Offsets that should be there, and whose frames are damaged or gone.
     fn lost(&mut self, offsets: Range<u64>, position: u64, reason: String) -> Result<()>;
+    /// A frame whose records are all there, and that is malformed all the same.
+    fn malformed(&mut self, offsets: Range<u64>, position: u64, reason: String);
     /// So many bytes of the segment were read.
     fn read(&mut self, position: u64);
 }
@@ -77,10 +79,15 @@ pub(super) fn walk(segment: &Segment, end: u64, visitor: &mut dyn Visitor) -> Re
         });
         frames.expected = next;
         if let Some(malformed) = malformed {
-            frames.follow()?;
-            let after = if frames.expected > next { frames.expected.min(end) } else { end };
-            visitor.lost(next..after, position, malformed)?;
+            let after = if frames.follow()? { frames.expected.min(end) } else { end };
+            // Even if nothing is missing behind it, somebody has been at the frame.
+            let lost = if next < after { next..after } else { expected..next };
             frames.expected = after;
+            if next < after {
+                visitor.lost(lost, position, malformed)?;
+            } else {
+                visitor.malformed(lost, position, malformed);
+            }
         }
         visitor.read(frames.position());
     }
