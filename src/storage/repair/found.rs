@@ -226,6 +226,11 @@ impl FoundLog {
             let now_ns = opener.env.now_ns();
             let found = FoundPartition::of(&context.pool, &dir, name, least, now_ns)?;
             *state = found.state.clone();
+            let told = self.told.starts.get(&key).copied().unwrap_or_default();
+            if state.log_start > told {
+                let (topic, offset) = (topic.name.clone(), state.log_start);
+                report.given_up.push(GivenUp::LogStart { topic, partition, offset });
+            }
             if !found.tree_holds {
                 report.given_up.push(GivenUp::Tree { topic: topic.name.clone(), partition });
                 self.partitions.push(found);
