@@ -156,6 +156,16 @@ pub enum GivenUp {
     /// Topics that had been deleted may be there again, records below a log's start
     /// readable again.
     Deletions,
+    /// The files with a partition's first records are gone. Whether they were let go
+    /// before, by retention or on request, or are lost, nothing tells.
+    LogStart {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// The first offset that is left.
+        offset: u64,
+    },
     /// A partition's tree cannot be computed, nor is it stored. It goes on, but its
     /// roots prove nothing that was proved before.
     Tree {
@@ -300,6 +310,10 @@ impl fmt::Display for GivenUp {
             Self::Deletions => {
                 f.write_str("deletions: topics and records that were deleted may be there again")
             }
+            Self::LogStart { topic, partition, offset } => write!(
+                f,
+                "what lay below offset {offset} of {topic}/{partition}, unless it was let go before"
+            ),
             Self::Tree { topic, partition } => {
                 write!(f, "the tree of {topic}/{partition}: its earlier roots prove nothing now")
             }

@@ -80,14 +80,12 @@ pub(super) fn find_log_id(opener: &Opener, report: &mut Report) -> Result<[u8; 1
             *states.entry(state).or_default() += 1;
         }
     }
-    let mut random = [0; 12];
+    let mut random = [0; 16];
     opener.env.entropy.fill(&mut random).at("draw random bytes for", opener.dir())?;
     let known = states.into_iter().max_by_key(|(_, count)| *count);
     // One frame among others may be damaged; two do not agree by chance.
     let known = known.filter(|(_, count)| *count > 1 || samples.len() == 1);
-    let state =
-        known.map_or_else(|| u32::from_le_bytes([random[0], random[3], 7, 9]), |(state, _)| state);
-    Ok(id_for(state, random))
+    Ok(known.map_or(random, |(state, _)| id_for(state, random)))
 }
 
 fn has_blocks(opener: &Opener, context: &PartitionContext, id: [u8; 16]) -> Result<bool> {
@@ -226,6 +224,11 @@ impl FoundLog {
             let now_ns = opener.env.now_ns();
             let found = FoundPartition::of(&context.pool, &dir, name, least, now_ns)?;
             *state = found.state.clone();
+            let told = self.told.starts.get(&key).copied().unwrap_or_default();
+            if state.log_start > told {
+                let (topic, offset) = (topic.name.clone(), state.log_start);
+                report.given_up.push(GivenUp::LogStart { topic, partition, offset });
+            }
             if !found.tree_holds {
                 report.given_up.push(GivenUp::Tree { topic: topic.name.clone(), partition });
                 self.partitions.push(found);

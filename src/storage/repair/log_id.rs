@@ -51,13 +51,11 @@ pub(super) fn state_behind_id(key: PartitionKey, frame: &[u8]) -> Option<u32> {
     Some(before(behind_incarnation, &key.incarnation.to_le_bytes()))
 }
 
-/// An id that leads to the state, made of `random` bytes and four that are chosen.
-pub(super) fn id_for(state: u32, random: [u8; 12]) -> [u8; 16] {
-    let behind_random = state_of(crc32c(0, &[&random]));
-    let chosen = before(state, &[0; 4]) ^ behind_random;
-    let mut id = [0; 16];
-    let (front, back) = id.split_at_mut(random.len());
-    front.copy_from_slice(&random);
+/// An id that leads to the state: `random` but for its last four bytes, which are chosen.
+pub(super) fn id_for(state: u32, random: [u8; 16]) -> [u8; 16] {
+    let mut id = random;
+    let (front, back) = id.split_at_mut(12);
+    let chosen = before(state, &[0; 4]) ^ state_of(crc32c(0, &[front]));
     back.copy_from_slice(&chosen.to_le_bytes());
     id
 }
@@ -85,7 +83,7 @@ mod tests {
         for key in keys {
             let state = state_behind_id(key, &frame_of(key, &[7; 40])).unwrap();
             assert_eq!(state, state_of(crc32c(0, &[&true_id])));
-            let id = id_for(state, *b"random bytes");
+            let id = id_for(state, *b"16 random bytes.");
             assert_ne!(id, true_id);
             for other in keys {
                 let frame = frame_of(other, &[9; 100]);

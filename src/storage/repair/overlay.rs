@@ -7,7 +7,8 @@
 //! ```
 //!
 //! So a dry run is the repair itself, and cannot tell anything else. It takes the
-//! memory of what it changes, which is bounded by the journal, not by the log.
+//! memory of what it changes: about what the journal holds, and the stored hashes of a
+//! partition that has lost them.
 
 use crate::env::exact::read_up_to;
 use crate::env::{Access, DirEntry, EntryKind, File, FileSystem, Lock};
