@@ -174,6 +174,14 @@ pub enum GivenUp {
         /// The partition.
         partition: u32,
     },
+    /// Stored hashes of records that were removed are wrong, and nothing else has them:
+    /// roots and consistency proofs that need them are refused for good.
+    RemovedHashes {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+    },
     /// The log's identity, which only the log itself uses, is made anew.
     Identity,
 }
@@ -189,6 +197,15 @@ pub enum Mended {
         /// The partition.
         partition: u32,
         /// The file's first offset.
+        base_offset: u64,
+    },
+    /// A segment's index: removed, and made anew when it is needed.
+    Index {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// The segment's first offset.
         base_offset: u64,
     },
     /// The stored hashes of a partition.
@@ -317,6 +334,9 @@ impl fmt::Display for GivenUp {
             Self::Tree { topic, partition } => {
                 write!(f, "the tree of {topic}/{partition}: its earlier roots prove nothing now")
             }
+            Self::RemovedHashes { topic, partition } => {
+                write!(f, "stored hashes of removed records of {topic}/{partition}")
+            }
             Self::Identity => f.write_str("the log's identity, made anew"),
         }
     }
@@ -327,6 +347,9 @@ impl fmt::Display for Mended {
         match self {
             Self::Segment { topic, partition, base_offset } => {
                 write!(f, "the file of {topic}/{partition} that begins at offset {base_offset}")
+            }
+            Self::Index { topic, partition, base_offset } => {
+                write!(f, "the index of {topic}/{partition} at offset {base_offset}")
             }
             Self::Hashes { topic, partition } => {
                 write!(f, "the stored hashes of {topic}/{partition}")

@@ -126,6 +126,8 @@ pub struct Finding {
     pub path: PathBuf,
     /// The byte in it at which it begins.
     pub position: u64,
+    /// How many bytes from there on; 0 where that is not known.
+    pub len_bytes: u64,
     /// The topic, where one is concerned.
     pub topic: Option<String>,
     /// The partition, where one is concerned.
@@ -234,6 +236,7 @@ impl Finding {
             kind,
             path: path.into(),
             position,
+            len_bytes: 0,
             topic: None,
             partition: None,
             offset: None,
@@ -251,7 +254,8 @@ impl Finding {
     pub(crate) fn of_corruption(kind: FindingKind, corruption: &Corruption) -> Self {
         let Corruption { path, position, topic, partition, offset, reason } = corruption.clone();
         let offset_end = offset.map(|offset| offset.saturating_add(1));
-        Self { kind, path, position, topic, partition, offset, offset_end, reason }
+        let len_bytes = 0;
+        Self { kind, path, position, len_bytes, topic, partition, offset, offset_end, reason }
     }
 }
 

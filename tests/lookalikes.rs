@@ -28,7 +28,7 @@ fn damage_in_front_of_a_value_full_of_headers_ends_in_an_error_and_not_in_a_sear
     let producer = Broker::producer(&broker);
     producer.send(&keyless("t", "first")).unwrap();
     let value = headers_of_frames();
-    producer.send_bytes(&BytesProducerRecord::new("t", None, Some(value))).unwrap();
+    producer.send_bytes(&BytesProducerRecord::without_key("t", value)).unwrap();
     producer.send(&keyless("t", "last")).unwrap();
     Broker::close(&broker).unwrap();
     let path = only_file(dir.path(), ".log");

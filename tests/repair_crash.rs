@@ -6,8 +6,8 @@ mod support_compaction;
 use merkql::broker::{Broker, BrokerConfig};
 use merkql::compression::Compression;
 use merkql::hash::Hash;
-use merkql::repair;
 use merkql::repair::{RepairOptions, Report};
+use merkql::{repair, verify};
 use merkql_sim::disk::{CrashPhase, CrashPoint, Damage, Survivors};
 use merkql_sim::profile::Profile;
 use merkql_sim::random::{Stream, stream};
@@ -127,6 +127,7 @@ fn crash_and_check(
     check(&world, whole, told, &what);
     let last = repair(&world.config(), &APPLY).unwrap();
     assert!(last.nothing_to_do(), "{what}: {last}");
+    assert_eq!(verify(&world.config()).unwrap().findings, [], "{what}");
 }
 
 fn sweep(closed: bool, damage: impl FnOnce(&World)) -> Report {

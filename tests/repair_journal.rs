@@ -10,7 +10,7 @@ use merkql::broker::{Broker, BrokerConfig, BrokerRef};
 use merkql::record::Record;
 use merkql::repair::{GivenUp, Mended, Reason, RepairOptions, Report};
 use merkql::topic::TopicConfig;
-use merkql::{Error, repair};
+use merkql::{Error, repair, verify};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -79,6 +79,7 @@ fn repaired(dir: &Path) -> Report {
     assert!(done.mended.contains(&Mended::Journal), "{done}");
     let kept = done.kept.as_ref().unwrap();
     assert!(kept.join("manifest.a").is_file() && kept.join("manifest.b").is_file());
+    assert_eq!(verify(&config(dir)).unwrap().findings, [], "{done}");
     assert!(repair(&config(dir), &APPLY).unwrap().nothing_to_do());
     done
 }

@@ -6,8 +6,8 @@ mod support_compaction;
 
 use merkql::broker::Broker;
 use merkql::compression::Compression;
-use merkql::repair;
 use merkql::repair::{GivenUp, RepairOptions, Report};
+use merkql::{repair, verify};
 use merkql_sim::disk::{Damage, Survivors};
 use merkql_sim::random::{Stream, stream};
 use rand::RngExt;
@@ -103,6 +103,7 @@ fn run(seed: u64) {
     assert_eq!(report.lost, told.lost, "{what}\n{told}");
     assert_eq!((&report.given_up, &report.mended), (&told.given_up, &told.mended), "{what}");
     check(&world, &whole, &sent, &report, &what);
+    assert_eq!(verify(&world.config()).unwrap().findings, [], "{what}");
     let again = repair(&world.config(), &APPLY).unwrap();
     assert!(again.nothing_to_do(), "{what}\nagain: {again}");
 }

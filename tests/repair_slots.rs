@@ -10,7 +10,7 @@ use merkql::hash::Hash;
 use merkql::record::Record;
 use merkql::repair::{GivenUp, Mended, RepairOptions, Report};
 use merkql::topic::{Compaction, TopicConfig};
-use merkql::{Error, repair};
+use merkql::{Error, repair, verify};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -107,6 +107,7 @@ fn repaired(dir: &Path) -> Report {
     );
     assert!(done.mended.contains(&Mended::Manifest), "{done}");
     let again = repair(&config(dir), &APPLY).unwrap();
+    assert_eq!(verify(&config(dir)).unwrap().findings, [], "{done}");
     assert!(again.nothing_to_do(), "{again}");
     done
 }

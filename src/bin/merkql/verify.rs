@@ -146,6 +146,7 @@ fn finding_as_json(finding: &Finding) -> Value {
         "offset_end": finding.offset_end,
         "path": finding.path.display().to_string(),
         "position": finding.position,
+        "len_bytes": finding.len_bytes,
         "reason": finding.reason,
     })
 }

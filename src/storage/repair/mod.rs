@@ -10,6 +10,8 @@
 //! mend      damaged segments are written anew, a gap in the place of lost records
 //!           ([`mend`]), as compaction does it
 //! close     both slots name what is new; the rest is removed
+//! settle    verifying finds nothing any more: hashes that nobody knows are given up,
+//!           indexes that are wrong are removed ([`settle`])
 //! open      once more, as the proof
 //! ```
 //!
@@ -28,6 +30,7 @@ mod nodes;
 mod overlay;
 mod rescue;
 mod salvage;
+mod settle;
 mod survey;
 mod told;
 
@@ -68,9 +71,16 @@ pub(crate) fn repair(
         }
         store => store?,
     };
+    store.close()?;
+    drop(store);
+    settle::tell(&env, options, data_dir, &mut report)?;
+    let store = Store::open(env.clone(), options, data_dir)?;
     repair_partitions(&store, apply, &mut keep, &mut report)?;
     store.close()?;
     drop(store);
+    if apply && !report.nothing_to_do() {
+        settle::settle(&env, options, data_dir, &mut keep)?;
+    }
     report.kept = keep.into_dir();
     report.lost.sort();
     if apply && !report.nothing_to_do() {

@@ -109,7 +109,8 @@ fn wrong_slots(log: &PartitionLog, kind: FindingKind, slots: &Range<u64>) -> Fin
         }
         _ => format!("{count} stored hashes are not those of the records"),
     };
-    of_log(log, kind, log.hashes.file.path(), slots.start * SLOT_BYTES, reason)
+    let finding = of_log(log, kind, log.hashes.file.path(), slots.start * SLOT_BYTES, reason);
+    Finding { len_bytes: count * SLOT_BYTES, ..finding }
 }
 
 /// Stored hashes that are short are made anew by the next opening.
@@ -150,9 +151,18 @@ fn index_points(segment: &Segment, findings: &mut Findings) -> Result<Option<Vec
     let file = segment.decode_index_file().filter(|file| file.covered_len <= segment.len());
     if file.is_none() {
         let reason = "not this segment's index, or damaged";
-        findings.add(Finding::of_file(FindingKind::Index, path, 0, reason));
+        findings.add(of_segment_index(segment, reason));
     }
     Ok(file.map(|file| file.points))
+}
+
+fn of_segment_index(segment: &Segment, reason: &str) -> Finding {
+    Finding {
+        topic: Some(segment.name.topic.to_string()),
+        partition: Some(segment.name.partition),
+        offset: Some(segment.base_offset),
+        ..Finding::of_file(FindingKind::Index, segment.index_path(), 0, reason)
+    }
 }
 
 /// Takes in what a segment holds.
@@ -175,8 +185,7 @@ impl Visit<'_, '_, '_> {
         self.index_is_wrong |= !self.points.is_empty();
         if self.index_is_wrong {
             let reason = "the index points to where no such record begins";
-            let path = self.segment.index_path();
-            self.findings.add(of_log(self.log, FindingKind::Index, &path, 0, reason));
+            self.findings.add(of_segment_index(self.segment, reason));
         }
     }
 }
