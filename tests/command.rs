@@ -66,6 +66,36 @@ fn damage_is_told_as_text_and_as_json_and_ends_with_1() {
 }
 
 #[test]
+fn a_repair_says_what_it_costs_and_is_done_when_it_is_told_to() {
+    let dir = scratch();
+    closed_log(dir.path());
+    let nothing = merkql(&["repair"], Some(dir.path()));
+    assert_eq!(nothing.status.code(), Some(0));
+    assert!(text(&nothing.stdout).contains("nothing to repair"), "{nothing:?}");
+
+    let path = only_file(dir.path(), ".log");
+    flip_bit(&path, find_in_file(&path, "entry 7"));
+    let told = changes_nothing(dir.path(), || merkql(&["repair"], Some(dir.path())));
+    assert_eq!(told.status.code(), Some(1));
+    let said = text(&told.stdout);
+    assert!(said.contains("lost: audit/0 offset 7") && said.contains("--apply"), "{said}");
+
+    let done = merkql(&["repair", "--apply", "--json", "-"], Some(dir.path()));
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    let json: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(json["applied"], true);
+    let lost = &json["lost"][0];
+    assert_eq!((&lost["offset"], &lost["offset_end"]), (&7.into(), &8.into()));
+    assert!(Path::new(json["kept"].as_str().unwrap()).is_dir());
+
+    assert_eq!(merkql(&["verify"], Some(dir.path())).status.code(), Some(0));
+    let broker = open(dir.path());
+    let left = partition(&broker, "audit", 0).read_range(0, 20).unwrap();
+    let offsets: Vec<u64> = left.iter().map(|record| record.offset).collect();
+    assert_eq!(offsets, (0..20).filter(|offset| *offset != 7).collect::<Vec<_>>());
+}
+
+#[test]
 fn the_json_goes_to_a_file_and_the_text_to_standard_output() {
     let dir = scratch();
     closed_log(dir.path());

@@ -2,6 +2,8 @@
 
 #[path = "merkql/output.rs"]
 mod output;
+#[path = "merkql/repair.rs"]
+mod repair;
 #[path = "merkql/verify.rs"]
 mod verify;
 
@@ -21,6 +23,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Verify(verify::Verify),
+    Repair(repair::Repair),
 }
 
 /// Which log.
@@ -73,6 +76,7 @@ impl From<Status> for ExitCode {
 fn main() -> ExitCode {
     let status = match Cli::parse().command {
         Command::Verify(verify) => verify.run(),
+        Command::Repair(repair) => repair.run(),
     };
     status.into()
 }

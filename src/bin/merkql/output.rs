@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{self, Write};
+use std::time::Duration;
 
 /// How results are told.
 #[derive(Debug, Clone, clap::Args)]
@@ -40,6 +41,16 @@ impl Output {
         let style = "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} {msg}";
         let style = ProgressStyle::with_template(style).unwrap_or(ProgressStyle::default_bar());
         ProgressBar::new(0).with_style(style)
+    }
+
+    /// Says on standard error, where that is a terminal, that something is going on.
+    pub(crate) fn spinner(&self, what: &'static str) -> ProgressBar {
+        if self.quiet {
+            return ProgressBar::hidden();
+        }
+        let spinner = ProgressBar::new_spinner().with_message(what);
+        spinner.enable_steady_tick(Duration::from_millis(100));
+        spinner
     }
 
     /// Writes the result for programs, if it was asked for, and passes the status on if
