@@ -196,3 +196,21 @@ fn two_damaged_slots_refuse_and_one_heals() {
     fs::remove_file(only_file(dir.path(), SLOTS[1])).unwrap();
     assert!(refusal(dir.path()).is_corruption(), "topics and no manifest are no fresh log");
 }
+
+#[test]
+fn a_folder_in_the_place_of_a_partitions_file_is_refused_and_nothing_grows_by_trying() {
+    let dir = scratch();
+    closed_log(dir.path());
+    let path = only_file(dir.path(), "hashes");
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    for _ in 0..3 {
+        let error = changes_nothing(dir.path(), || {
+            Broker::open(BrokerConfig::new(dir.path())).unwrap_err()
+        });
+        assert!(error.is_corruption(), "{error}");
+        assert!(error.to_string().contains("a folder stands in the place"), "{error}");
+    }
+    fs::remove_dir(&path).unwrap();
+    drop(open(dir.path()));
+}

@@ -12,7 +12,7 @@ use super::entry::{Entry, PartitionKey};
 use super::files::PooledFile;
 use super::frame::{FRAME_HEADER_BYTES, Frame, FrameHeader, frame_seed, records_max};
 use super::hashes::hashes_len;
-use super::judge_folders::judge_topic_folders;
+use super::judge_folders::{file_names, judge_topic_folders};
 use super::manifest::{Manifest, TopicState};
 use super::partition::{HASHES_FILE, PartitionContext, PartitionLog};
 use super::segment::{Segment, parse_segment_file_name};
@@ -282,7 +282,7 @@ fn judge_partition(
     findings: &mut Findings,
 ) -> Result<()> {
     let view = partition.view();
-    let names = partition.file_names()?;
+    let names = file_names(partition)?;
     let has_folder = names.is_some();
     let names = names.unwrap_or_default();
     let living: BTreeMap<_, _> = view

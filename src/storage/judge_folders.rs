@@ -11,16 +11,39 @@ use super::codec::NUMBERS_AHEAD_MAX;
 use super::files::PooledFile;
 use super::frame::frame_seed;
 use super::judge::{Findings, refuse_unknown_records};
-use super::partition::{PartitionContext, topic_dir_name};
+use super::partition::{HASHES_FILE, PartitionContext, PartitionLog, topic_dir_name};
 use super::segment::parse_segment_file_name;
 use super::tables::TopicLog;
 use crate::env::{DirEntry, EntryKind};
-use crate::error::{IoContext, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::topic::check_name;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
+
+/// The files in the partition's folder, if there is one. Fails with [`Error::Corrupt`]
+/// where a folder has the name of a file: no recovery would get past it.
+pub(crate) fn file_names(partition: &PartitionLog) -> Result<Option<Vec<String>>> {
+    let dir = partition.dir();
+    let entries = match partition.pool().file_system().list(dir).at("list", dir) {
+        Err(error) if error.is_not_found() => return Ok(None),
+        entries => entries?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let is_ours = entry.name == HASHES_FILE || parse_segment_file_name(&entry.name).is_some();
+        match entry.kind {
+            EntryKind::File => names.push(entry.name),
+            EntryKind::Directory if is_ours => {
+                let reason = "a folder stands in the place of the file";
+                return Err(Error::corrupt(&dir.join(&entry.name), 0, reason));
+            }
+            _ => {}
+        }
+    }
+    Ok(Some(names))
+}
 
 /// Finds folders that neither manifest nor journal names. One that they cannot
 /// know must hold no record.

@@ -13,8 +13,8 @@ use super::manifest::{PartitionState, SegmentState};
 use super::options::StorageOptions;
 use super::segment::{PartitionName, Segment, SegmentMeta};
 use super::settings::TopicSettings;
-use crate::env::{EntryKind, Probe};
-use crate::error::{Error, IoContext, Result};
+use crate::env::Probe;
+use crate::error::{Error, Result};
 use crate::merkle::CompactRange;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, RwLock, lock};
@@ -367,18 +367,6 @@ impl PartitionLog {
             }
         }
         Ok(found)
-    }
-
-    /// The files in the partition's folder, if there is one.
-    pub(crate) fn file_names(&self) -> Result<Option<Vec<String>>> {
-        match self.pool.file_system().list(&self.dir).at("list", &self.dir) {
-            Ok(entries) => {
-                let files = entries.into_iter().filter(|entry| entry.kind == EntryKind::File);
-                Ok(Some(files.map(|entry| entry.name).collect()))
-            }
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 }
 

@@ -8,11 +8,12 @@ use merkql_sim::scenario::Outcome::{Anomaly, Detected, Recovered, Refused, Undec
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The sections, each of which has rows; the last one is about what is not done.
-const SECTIONS: [&str; 11] = [
+const SECTIONS: [&str; 12] = [
     "Crash and power loss",
     "Full disks and I/O errors",
     "Derived files",
     "Damaged data",
+    "Verifying and repairing",
     "Rollback",
     "Concurrency and locks",
     "Clocks",
@@ -22,8 +23,8 @@ const SECTIONS: [&str; 11] = [
     LIMITS,
 ];
 const LIMITS: &str = "What is not protected against";
-const RECOVERIES: [&str; 6] =
-    ["automatic", "not needed", "call again", "reopen", "by hand", "none"];
+const RECOVERIES: [&str; 7] =
+    ["automatic", "not needed", "call again", "reopen", "repair", "by hand", "none"];
 const NOTHING: &str = "nothing";
 
 /// Everything that is wrong with the page.
