@@ -65,14 +65,14 @@ impl Output {
         match written {
             Ok(()) => status,
             Err(error) => {
-                self.failed(&format!("cannot write {target}: {error}"));
+                failed(&format!("cannot write {target}: {error}"));
                 Status::Unreadable
             }
         }
     }
+}
 
-    /// Says why there is no result.
-    pub(crate) fn failed(&self, reason: &str) {
-        drop(writeln!(io::stderr(), "merkql: {reason}"));
-    }
+/// Says why there is no result.
+pub(crate) fn failed(reason: &str) {
+    drop(writeln!(io::stderr(), "merkql: {reason}"));
 }

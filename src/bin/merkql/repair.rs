@@ -1,6 +1,6 @@
 //! `merkql repair`.
 
-use crate::output::Output;
+use crate::output::{Output, failed};
 use crate::{Dir, Status};
 use merkql::repair::{LostOffsets, RepairOptions, Report, repair};
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ impl Repair {
             Ok(report) => report,
             Err(error) => {
                 let reason = dir.explain(&error);
-                output.failed(&reason);
+                failed(&reason);
                 return output.end(&json!({ "error": reason }), Status::Unreadable);
             }
         };

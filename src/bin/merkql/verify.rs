@@ -1,6 +1,6 @@
 //! `merkql verify`.
 
-use crate::output::Output;
+use crate::output::{Output, failed};
 use crate::{Dir, Status};
 use merkql::verify::{Checked, Finding, Remedy, Report, verify_with_progress};
 use serde_json::{Value, json};
@@ -38,7 +38,7 @@ impl Verify {
             Ok(report) => report,
             Err(error) => {
                 let reason = dir.explain(&error);
-                output.failed(&reason);
+                failed(&reason);
                 return output.end(&json!({ "error": reason }), Status::Unreadable);
             }
         };
