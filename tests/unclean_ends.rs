@@ -226,3 +226,26 @@ fn a_damaged_journal_refuses_to_open_and_changes_nothing() {
         assert!(snapshot(killed.path()) == before, "value {number}: {error}");
     }
 }
+
+/// A power cut may take from the segments what the journal alone was synced for.
+#[test]
+fn a_damaged_block_is_told_by_those_behind_it_alone() {
+    let dir = scratch();
+    let broker = open(dir.path());
+    let producer = Broker::producer(&broker);
+    for number in 0..6 {
+        producer.send(&keyless("t", format!("value {number}"))).unwrap();
+    }
+    for number in 0..5 {
+        let cut = image(dir.path());
+        damage_text(&only_file(cut.path(), ".wal"), &format!("value {number}"));
+        for derived in [".log", ".idx", "hashes"].iter().flat_map(|end| files(cut.path(), end)) {
+            fs::write(derived, []).unwrap();
+        }
+        let before = snapshot(cut.path());
+        let error = Broker::open(BrokerConfig::new(cut.path())).unwrap_err();
+        assert!(error.is_corruption(), "value {number}: {error}");
+        assert!(error.to_string().contains("of the journal is valid"), "value {number}: {error}");
+        assert!(snapshot(cut.path()) == before, "value {number}: {error}");
+    }
+}

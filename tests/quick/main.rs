@@ -1,7 +1,7 @@
 //! The quick suite: tests of the log that take a few seconds together, in one binary, which is
 //! linked once for each mutant.
 //!
-//! It holds no test of its own, and is left out of `cargo test` because its parts are run there one
+//! It is left out of `cargo test` because its parts are run there one
 //! by one. Left out are those of threads and groups, the sweeps that take longer than all of these
 //! together, and the one that reads the log's sources, which would find any mutant that loses a mark.
 //! See "Mutants" in ARCHITECTURE.md.
@@ -70,3 +70,12 @@ mod topics;
 mod transactions;
 #[path = "../unclean_ends.rs"]
 mod unclean_ends;
+
+/// The harness goes on after a failure, and one is enough here. It runs its tests by their names, this one first.
+#[test]
+fn a_failure_ends_the_run() {
+    std::panic::set_hook(Box::new(|failure| {
+        eprintln!("{failure}");
+        std::process::exit(101);
+    }));
+}
