@@ -279,3 +279,21 @@ fn a_damaged_block_is_told_by_those_behind_it_alone() {
         assert!(snapshot(cut.path()) == before, "value {number}: {error}");
     }
 }
+
+#[test]
+fn sends_that_share_a_block_may_fill_many_segments() {
+    let dir = scratch();
+    let broker = Broker::open(small(dir.path())).unwrap();
+    let producer = Broker::producer(&broker);
+    let mut acknowledged = Acknowledged::default();
+    acknowledged.add(&broker, vec![producer.send(&keyless("t", "warm")).unwrap()]);
+    let long = "x".repeat(300);
+    let pending: Vec<_> = (0..30)
+        .map(|number| producer.enqueue(&[keyless("t", format!("{number} {long}"))]).unwrap())
+        .collect();
+    let sent: Vec<Record> = pending.into_iter().flat_map(|send| send.wait().unwrap()).collect();
+    assert!(files(dir.path(), ".log").len() > 3);
+    acknowledged.add(&broker, sent);
+    acknowledged.assert_in(&broker);
+    assert_recovers(dir.path(), &acknowledged);
+}
