@@ -6,6 +6,8 @@
 //! together, and the one that reads the log's sources, which would find any mutant that loses a mark.
 //! See "Mutants" in ARCHITECTURE.md.
 
+#![allow(clippy::duplicate_mod, reason = "each part brings its own copy of what tests share")]
+
 #[path = "../admin.rs"]
 mod admin;
 #[path = "../bad_input.rs"]

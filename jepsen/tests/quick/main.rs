@@ -3,6 +3,8 @@
 //! It is left out of `cargo test` because its parts are run there one
 //! by one. See "Mutants" in ARCHITECTURE.md.
 
+#![allow(clippy::duplicate_mod, reason = "each part brings its own copy of what tests share")]
+
 #[path = "../anomalies.rs"]
 mod anomalies;
 #[path = "../canaries.rs"]
