@@ -193,3 +193,25 @@ fn recovery_syncs_a_partition_as_often_whatever_number_of_blocks_it_stands_in() 
     // again; and what recovery does once.
     assert!(many <= 30 * 5 + 16, "{many} syncs");
 }
+
+#[test]
+fn the_first_read_within_a_sealed_segment_goes_through_its_index() {
+    let dir = scratch();
+    let config =
+        |window: &Watched| BrokerConfig { segment_bytes: 4 << 20, ..window.config(dir.path()) };
+    let broker = Broker::open(config(&Watched::swift())).unwrap();
+    let producer = Broker::producer(&broker);
+    for _ in 0..50 {
+        producer.send_batch(&vec![keyless("t", "x".repeat(1000)); 100]).unwrap();
+    }
+    Broker::close(&broker).unwrap();
+    drop((producer, broker));
+    assert_eq!(files(dir.path(), ".log").len(), 2);
+    let window = Watched::swift().seeing_reads();
+    let broker = Broker::open(config(&window)).unwrap();
+    let guard = partition(&broker, "t", 0);
+    window.take();
+    assert!(guard.read(2000).unwrap().is_some());
+    let reads = window.take_reads();
+    assert!(reads < 8, "{reads} reads: the segment was looked through");
+}

@@ -54,6 +54,9 @@ fn positions_of_impossible_nodes_saturate() {
     assert_eq!(stored_index(u8::MAX, u64::MAX), u64::MAX);
     assert_eq!(stored_index(1, u64::MAX), u64::MAX);
     assert_eq!(stored_index(0, u64::MAX), u64::MAX);
+    // The first leaf's number is too large by more than one bit, and the bits that are left are small.
+    assert_eq!(stored_index(4, 1 << 61), u64::MAX);
+    assert_eq!(stored_index(63, 2), u64::MAX);
     assert_eq!(stored_count(u64::MAX), u64::MAX);
     assert_eq!(stored_count(MAX_LEAVES), 2 * MAX_LEAVES - 1);
     assert_eq!(stored_index(48, 0), 2 * MAX_LEAVES - 2);

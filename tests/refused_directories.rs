@@ -141,7 +141,7 @@ fn a_directory_that_is_open_is_refused_to_a_second_process() {
     let this = std::env::current_exe().unwrap();
     let child = changes_nothing(dir.path(), || {
         Command::new(this)
-            .args(["the_second_process", "--exact", "--nocapture"])
+            .args(["the_second_process", "--nocapture"])
             .env(DIRECTORY_OF_CHILD, dir.path())
             .output()
             .unwrap()

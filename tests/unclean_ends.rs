@@ -226,3 +226,74 @@ fn a_damaged_journal_refuses_to_open_and_changes_nothing() {
         assert!(snapshot(killed.path()) == before, "value {number}: {error}");
     }
 }
+
+/// What a power cut may take of a log that made no checkpoint yet: all that was not synced.
+fn empty_all_but_the_journal(dir: &Path) {
+    for unsynced in [".log", ".idx", "hashes"].iter().flat_map(|ending| files(dir, ending)) {
+        fs::write(unsynced, []).unwrap();
+    }
+}
+
+#[test]
+fn the_journal_alone_brings_back_what_filled_many_segments() {
+    let dir = scratch();
+    let config = |dir: &Path| BrokerConfig {
+        segment_bytes: 1024,
+        journal_initial_bytes: 1 << 20,
+        journal_max_bytes: 2 << 20,
+        ..BrokerConfig::new(dir)
+    };
+    let broker = Broker::open(config(dir.path())).unwrap();
+    let producer = Broker::producer(&broker);
+    let mut acknowledged = Acknowledged::default();
+    for number in 0..60 {
+        let sent = producer.send(&keyless("t", format!("{number} {}", "x".repeat(100)))).unwrap();
+        acknowledged.add(&broker, vec![sent]);
+    }
+    assert!(files(dir.path(), ".log").len() > 5);
+    let cut = image(dir.path());
+    empty_all_but_the_journal(cut.path());
+    for _ in 0..2 {
+        let recovered = Broker::open(config(cut.path())).unwrap();
+        acknowledged.assert_in(&recovered);
+        Broker::close(&recovered).unwrap();
+    }
+}
+
+#[test]
+fn a_damaged_block_is_told_by_those_behind_it_alone() {
+    let dir = scratch();
+    let broker = open(dir.path());
+    let producer = Broker::producer(&broker);
+    for number in 0..6 {
+        producer.send(&keyless("t", format!("value {number}"))).unwrap();
+    }
+    for number in 0..5 {
+        let cut = image(dir.path());
+        damage_text(&only_file(cut.path(), ".wal"), &format!("value {number}"));
+        empty_all_but_the_journal(cut.path());
+        let before = snapshot(cut.path());
+        let error = Broker::open(BrokerConfig::new(cut.path())).unwrap_err();
+        assert!(error.is_corruption(), "value {number}: {error}");
+        assert!(error.to_string().contains("of the journal is valid"), "value {number}: {error}");
+        assert!(snapshot(cut.path()) == before, "value {number}: {error}");
+    }
+}
+
+#[test]
+fn sends_that_share_a_block_may_fill_many_segments() {
+    let dir = scratch();
+    let broker = Broker::open(small(dir.path())).unwrap();
+    let producer = Broker::producer(&broker);
+    let mut acknowledged = Acknowledged::default();
+    acknowledged.add(&broker, vec![producer.send(&keyless("t", "warm")).unwrap()]);
+    let long = "x".repeat(300);
+    let pending: Vec<_> = (0..30)
+        .map(|number| producer.enqueue(&[keyless("t", format!("{number} {long}"))]).unwrap())
+        .collect();
+    let sent: Vec<Record> = pending.into_iter().flat_map(|send| send.wait().unwrap()).collect();
+    assert!(files(dir.path(), ".log").len() > 3);
+    acknowledged.add(&broker, sent);
+    acknowledged.assert_in(&broker);
+    assert_recovers(dir.path(), &acknowledged);
+}

@@ -186,3 +186,24 @@ fn what_is_not_64_hexadecimal_digits_is_no_hash() {
         assert_eq!(Hash::from_hex(text), None, "{text}");
     }
 }
+
+#[test]
+fn a_tree_gives_no_proof_of_what_it_does_not_hold() {
+    let tree = tree(&records(7));
+    assert_eq!(tree.root(8), None);
+    for (index, size) in [(3, 3), (6, 4), (7, 7), (8, 7), (0, 0), (0, 8), (7, 8), (8, 8)] {
+        assert_eq!(tree.inclusion(index, size), None, "record {index} of {size}");
+    }
+    for (old, new) in [(0, 0), (0, 7), (4, 3), (7, 6), (1, 8), (8, 8), (9, 8)] {
+        assert_eq!(tree.consistency(old, new), None, "from {old} to {new}");
+    }
+}
+
+#[test]
+fn a_tree_of_the_same_size_needs_no_path() {
+    let tree = tree(&records(7));
+    for size in 1..=7 {
+        assert_eq!(tree.consistency(size, size), Some(Vec::new()), "at {size}");
+    }
+    assert_eq!(tree.inclusion(0, 1), Some(Vec::new()));
+}
