@@ -92,8 +92,20 @@ impl FileSystem for OsFileSystem {
     }
 
     fn try_lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let mut options = OpenOptions::new();
+        let options = options.read(true);
+        let file = match options.clone().write(true).create(true).truncate(false).open(path) {
+            // Who may only read can still see to it that nobody writes.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem
+                ) =>
+            {
+                options.open(path)?
+            }
+            opened => opened?,
+        };
         match file.try_lock() {
             Ok(()) => Ok(Box::new(OsLock(file))),
             Err(TryLockError::WouldBlock) => Err(ErrorKind::WouldBlock.into()),

@@ -88,6 +88,23 @@ pub(crate) fn records(before: &Contents, files: &[HarmedFile<'_>]) -> Option<Spa
     Some(map)
 }
 
+/// The offsets whose frames stand whole in some file of a partition, of the topic's
+/// latest life.
+pub(crate) fn whole(files: &Contents, topic: &str, partition: u32) -> Vec<Span> {
+    let incarnation = |path: &str| -> Option<u64> {
+        let path = path.strip_prefix(LOG)?.strip_prefix("topics/")?.strip_prefix(topic)?;
+        let (incarnation, rest) = path.strip_prefix('.')?.split_once('/')?;
+        rest.strip_prefix(&format!("{partition}/"))?;
+        incarnation.parse().ok()
+    };
+    let latest = files.keys().filter_map(|path| incarnation(path)).max();
+    let of_partition = files.iter().filter(|(path, _)| incarnation(path) == latest);
+    let of_partition = of_partition.filter(|_| latest.is_some());
+    let seeded = of_partition.filter_map(|(path, content)| Some((seed(files, path)?, content)));
+    let frames = seeded.flat_map(|(seed, content)| frames(seed, content));
+    frames.map(|frame| frame.offsets).collect()
+}
+
 /// What the checksums of the partition's frames begin with.
 fn seed(files: &Contents, path: &str) -> Option<u32> {
     let mut names = path.strip_prefix(LOG)?.strip_prefix("topics/")?.split('/');

@@ -8,14 +8,12 @@
 //! it, and nothing else.
 
 use super::blocks::{Block, blocks, log_id};
+use super::harmed;
 use super::paths::LOG;
-use crate::client::names::{key_of, value_of};
+use crate::client::names::key_of;
 use crate::disk::SimDisk;
 use merkql_jepsen::history::{Action, Datum, Key, Kind, MicroOp, Operation};
 use std::collections::BTreeMap;
-
-/// How much beside a record's value must be as it was for the record to be whole.
-const MARGIN_BYTES: usize = 128;
 
 /// The files of the journal, the manifest and all partitions, as they were.
 pub(crate) type Contents = BTreeMap<String, Vec<u8>>;
@@ -65,44 +63,16 @@ pub(crate) fn tails(
         for number in 0..*partitions {
             let key = key_of(topic, number);
             let records = acknowledged.get(&key);
-            let folder = |path: &str| {
-                path.strip_prefix(LOG)
-                    .and_then(|path| path.strip_prefix("topics/"))
-                    .and_then(|path| path.strip_prefix(topic.as_str()))
-                    .is_some_and(|path| {
-                        path.starts_with('.') && path.contains(&format!("/{number}/"))
-                    })
-            };
-            let kept = |tag: &str| {
-                let files = after.iter().filter(|(path, _)| folder(path));
-                files.into_iter().any(|(path, now)| is_whole(tag, before.get(path), now))
-            };
+            let kept = harmed::whole(after, topic, number);
+            let kept = |offset: u64| kept.iter().any(|s| (s.from..s.to).contains(&offset));
             let missed = |tag: &str| missed.iter().any(|block| block.holds(tag));
-            let is_decidable = |tag: &str| kept(tag) || missed(tag);
-            let last =
-                records.and_then(|records| records.iter().rev().find(|(_, tag)| is_decidable(tag)));
+            let is_decidable = |offset: &u64, tag: &str| kept(*offset) || missed(tag);
+            let last = records.and_then(|records| {
+                records.iter().rev().find(|(offset, tag)| is_decidable(offset, tag))
+            });
             // Where no record can be gone, a committed offset can.
             tails.push((key, last.map_or(0, |(offset, _)| offset + 1)));
         }
     }
     tails
-}
-
-/// Whether a record stands in a file now as it did before, with what is around it.
-fn is_whole(tag: &str, before: Option<&Vec<u8>>, now: &[u8]) -> bool {
-    let Some(before) = before else { return false };
-    let Some((Ok(step), Ok(place))) = tag.split_once('.').map(|(s, p)| (s.parse(), p.parse()))
-    else {
-        return false;
-    };
-    let start = value_of(step, place, 0);
-    let found = now.windows(start.len()).position(|at| at == start.as_bytes());
-    found.is_some_and(|at| {
-        let from = at.saturating_sub(MARGIN_BYTES);
-        let letters =
-            now.iter().skip(at + start.len()).take_while(|byte| byte.is_ascii_lowercase());
-        let to = at + start.len() + letters.count() + MARGIN_BYTES;
-        let range = |bytes: &'_ [u8]| bytes.get(from..to.min(bytes.len())).map(<[u8]>::to_vec);
-        range(before).is_some() && range(before) == range(now)
-    })
 }

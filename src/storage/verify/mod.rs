@@ -39,7 +39,6 @@ use crate::verify::{Checked, Finding, FindingKind, Progress, Report};
 use partition::verify_partition;
 use read_only::ReadOnly;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use unnamed::find_unnamed;
@@ -142,23 +141,10 @@ impl Findings {
     }
 }
 
-/// The log's lock, if there is one to be taken: where nothing can be written, no
-/// broker has the log open either.
+/// The log's lock, if its file is there: making it would be a write.
 fn lock(opener: &Opener, entries: &[DirEntry]) -> Result<Option<Box<dyn Lock>>> {
-    if !entries.iter().any(|entry| entry.name == LOCK_FILE) {
-        return Ok(None);
-    }
-    match opener.lock() {
-        Err(Error::Io { source, .. })
-            if matches!(
-                source.kind(),
-                ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied
-            ) =>
-        {
-            Ok(None)
-        }
-        locked => locked.map(Some),
-    }
+    let is_there = entries.iter().any(|entry| entry.name == LOCK_FILE);
+    is_there.then(|| opener.lock()).transpose()
 }
 
 /// Notes damage as a finding; any other error is one of the verification.
