@@ -422,3 +422,27 @@ fn forge(dir: &Path, path: &Path, start: usize, value: &[u8]) {
 fn in_topic(path: &Path, topic: &str) -> bool {
     path.to_string_lossy().contains(&format!("topics/{topic}."))
 }
+
+#[test]
+fn an_index_that_a_checkpoint_wrote_before_the_slots_is_no_finding() {
+    let dir = memory_dir();
+    let config = |dir: &Path| BrokerConfig {
+        segment_bytes: 2048,
+        index_interval_bytes: 128,
+        journal_initial_bytes: 16 << 10,
+        journal_max_bytes: 64 << 10,
+        ..BrokerConfig::new(dir)
+    };
+    let broker = Broker::open(config(dir.path())).unwrap();
+    let producer = Broker::producer(&broker);
+    for number in 0..60 {
+        let value = format!("{number} {}", "x".repeat(100));
+        let batch: Vec<_> =
+            (0..7).map(|topic| keyless(&format!("t{topic}"), value.clone())).collect();
+        producer.send_batch(&batch).unwrap();
+        let killed = memory_dir();
+        copy_dir(dir.path(), killed.path());
+        let report = verify(&config(killed.path())).unwrap();
+        assert_eq!(report.findings, [], "killed behind batch {number}");
+    }
+}

@@ -214,7 +214,7 @@ fn verify_partitions(
     let total_bytes = partitions().map(|log| bytes_of(log)).sum();
     findings.checked.bytes = total_bytes;
     let mut meter = Meter { tell: progress, done_bytes: 0, total_bytes, told_bytes: 0 };
-    partitions().try_for_each(|log| verify_partition(log, findings, &mut meter))
+    partitions().try_for_each(|log| verify_partition(log, judged.is_pending, findings, &mut meter))
 }
 
 /// How many bytes are to be read for a partition.

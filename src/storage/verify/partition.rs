@@ -10,16 +10,18 @@ use crate::storage::canonical::RecordHasher;
 use crate::storage::frame::Body;
 use crate::storage::gap::Gap;
 use crate::storage::hashes::{SLOT_BYTES, hashes_len};
-use crate::storage::index::IndexPoint;
+use crate::storage::index::{IndexFile, IndexPoint};
 use crate::storage::partition::PartitionLog;
 use crate::storage::segment::Segment;
 use crate::verify::{Finding, FindingKind};
 use std::ops::Range;
 use std::path::Path;
 
-/// Verifies what the manifest has of a partition.
+/// Verifies what the manifest has of a partition, which is going on in the journal if
+/// recovery is pending.
 pub(super) fn verify_partition(
     log: &PartitionLog,
+    is_pending: bool,
     findings: &mut Findings,
     meter: &mut Meter<'_>,
 ) -> Result<()> {
@@ -46,7 +48,8 @@ pub(super) fn verify_partition(
         let end = next.unwrap_or(&view.range);
         findings.checked.segments += 1;
         tree.begin(&segment.base_range);
-        let points = index_points(segment, findings)?;
+        let grows = is_pending && next.is_none();
+        let points = index_points(segment, grows, findings)?;
         let mut visitor = Visit {
             log,
             segment,
@@ -131,8 +134,14 @@ fn check_hashes_len(log: &PartitionLog, findings: &mut Findings) -> Result<()> {
     Ok(())
 }
 
-/// The points of a segment's index file, if there is one that can be used.
-fn index_points(segment: &Segment, findings: &mut Findings) -> Result<Option<Vec<IndexPoint>>> {
+/// The points of a segment's index file, if there is one that can be used. That of a
+/// segment that `grows` behind the manifest may be ahead of it: a checkpoint writes the
+/// index first.
+fn index_points(
+    segment: &Segment,
+    grows: bool,
+    findings: &mut Findings,
+) -> Result<Option<Vec<IndexPoint>>> {
     let path = segment.index_path();
     let file_system = segment.file.pool().file_system();
     let dir = path.parent().unwrap_or(&path);
@@ -148,7 +157,12 @@ fn index_points(segment: &Segment, findings: &mut Findings) -> Result<Option<Vec
     if !is_there {
         return Ok(None);
     }
-    let file = segment.decode_index_file().filter(|file| file.covered_len <= segment.len());
+    let file = segment.decode_index_file();
+    let is_ahead = |file: &IndexFile| file.covered_len > segment.len();
+    if grows && file.as_ref().is_some_and(is_ahead) {
+        return Ok(None);
+    }
+    let file = file.filter(|file| !is_ahead(file));
     if file.is_none() {
         let reason = "not this segment's index, or damaged";
         findings.add(of_segment_index(segment, reason));
