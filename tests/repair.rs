@@ -10,7 +10,7 @@ use merkql::broker::{Broker, BrokerConfig, BrokerRef};
 use merkql::compression::Compression;
 use merkql::hash::Hash;
 use merkql::record::Record;
-use merkql::repair::{LostOffsets, Mended, Reason, RepairOptions, Report};
+use merkql::repair::{GivenUp, LostOffsets, Mended, Reason, RepairOptions, Report};
 use merkql::{Error, repair, verify};
 use std::collections::BTreeSet;
 use std::fs;
@@ -411,4 +411,26 @@ fn a_lost_leaf_within_a_packed_block_takes_its_neighbours_out_of_the_block() {
     let report = repaired(dir.path(), &before);
     let expected = [lost(0, 22, Reason::Damaged), lost(22, 24, Reason::HashesLost)];
     assert_eq!(report.lost, expected);
+}
+
+#[test]
+fn a_producer_is_not_told_that_a_record_is_there_that_was_given_up() {
+    let dir = scratch();
+    let broker = Broker::open(config(dir.path())).unwrap();
+    let producer = Broker::idempotent_producer(&broker, 7);
+    for sequence in 0..5 {
+        producer.send_batch(sequence, &[keyless("t", value(sequence))]).unwrap();
+    }
+    Broker::close(&broker).unwrap();
+    let path = log_with(dir.path(), &value(4));
+    flip_bit(&path, find_in_file(&path, &value(4)));
+    let told = repair(&config(dir.path()), &RepairOptions::default()).unwrap();
+    let forgotten = GivenUp::Producer { producer_id: 7 };
+    assert_eq!(told.given_up, std::slice::from_ref(&forgotten));
+    let done = repair(&config(dir.path()), &APPLY).unwrap();
+    assert_eq!((done.given_up, done.lost), (vec![forgotten], vec![lost(4, 5, Reason::Damaged)]));
+    let broker = Broker::open(config(dir.path())).unwrap();
+    let producer = Broker::idempotent_producer(&broker, 7);
+    let again = producer.send_batch(4, &[keyless("t", value(4))]);
+    assert!(matches!(again, Err(Error::UnknownProducer { .. })), "{again:?}");
 }

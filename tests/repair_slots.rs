@@ -13,7 +13,7 @@ use merkql::topic::{Compaction, TopicConfig};
 use merkql::{Error, repair, verify};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use support::*;
 use support_crash::{copy_dir, memory_dir};
@@ -185,6 +185,38 @@ fn a_damaged_record_is_lost_alone_without_a_manifest_too() {
             Vec::new()
         };
         assert_eq!(missing, expected, "{place:?}");
+    }
+}
+
+#[test]
+fn a_lost_end_is_told_by_the_stored_hashes_and_its_offsets_are_not_given_again() {
+    let image = memory_dir();
+    filled(image.path(), true);
+    let before = shown(image.path());
+    let last_of_plain = |dir: &Path| {
+        let is_first = |path: &PathBuf| path.to_string_lossy().contains("/plain.1/0/");
+        files(dir, ".log").into_iter().filter(is_first).next_back().unwrap()
+    };
+    for loss in ["cut", "gone"] {
+        let dir = memory_dir();
+        copy_dir(image.path(), dir.path());
+        let path = last_of_plain(dir.path());
+        match loss {
+            "cut" => {
+                let len = fs::metadata(&path).unwrap().len();
+                let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+                file.set_len(len - 1).unwrap();
+            }
+            _ => fs::remove_file(&path).unwrap(),
+        }
+        lose_slots(dir.path(), LOSSES[0]);
+        let report = repaired(dir.path());
+        let (records, _, next, root) = &before[&("plain".to_owned(), 0)];
+        let [lost] = report.lost.as_slice() else { panic!("{loss}: {report}") };
+        assert_eq!((lost.topic.as_str(), lost.partition, lost.end), ("plain", 0, *next), "{loss}");
+        let (left, _, found_next, found_root) = &shown(dir.path())[&("plain".to_owned(), 0)];
+        assert_eq!((found_next, found_root), (next, root), "{loss}");
+        assert!(left.iter().eq(records.iter().filter(|record| record.offset < lost.start)));
     }
 }
 

@@ -66,8 +66,11 @@ impl FoundPartition {
         let hashes = PooledFile::existing(pool, dir.join(HASHES_FILE));
         let state = PartitionState::default();
         let mut found = Self { state, tree_holds: true, name, hashes, least_end, chosen };
-        let mut complete = true;
         let file = Arc::clone(&found.hashes);
+        let mut known = |place| stored(&file, place).unwrap_or(UNKNOWN);
+        let told = found.compute(now_ns, &mut known, &mut |_, _| Ok(()))?;
+        found.least_end = least_end.max(found.hashed_end(told.range));
+        let mut complete = true;
         let mut needed = false;
         let state = found.compute(
             now_ns,
@@ -85,6 +88,25 @@ impl FoundPartition {
             found.state = found.compute(now_ns, &mut |_| UNKNOWN, &mut |_, _| Ok(()))?;
         }
         Ok(found)
+    }
+
+    /// How many records the partition had as far as the stored hashes tell: those of a
+    /// tree that was put together from files, and leaves behind it whose nodes are there.
+    fn hashed_end(&self, mut range: CompactRange) -> u64 {
+        let mut end = range.size();
+        while let Some(leaf) = stored(&self.hashes, (0, end)) {
+            let mut holds = true;
+            let mut level = 0;
+            range.push(leaf, &mut |node| {
+                holds &= stored(&self.hashes, (level, end >> level)) == Some(node);
+                level += 1;
+            });
+            if !holds {
+                break;
+            }
+            end = range.size();
+        }
+        end
     }
 
     /// Writes the stored hashes of a tree that is not the one that it was.

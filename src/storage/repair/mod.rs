@@ -34,15 +34,18 @@ mod settle;
 mod survey;
 mod told;
 
+use super::entry::{PartitionKey, Placement};
 use super::open::Opener;
 use super::options::StorageOptions;
 use super::partition::PartitionLog;
 use super::store::{Env, Store};
 use crate::error::{Error, Result};
-use crate::repair::{LostOffsets, Mended, Report};
+use crate::repair::{GivenUp, LostOffsets, Mended, Report};
 use keep::Keep;
 use overlay::Overlay;
 use rescue::rescue;
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use survey::Survey;
@@ -64,6 +67,7 @@ pub(crate) fn repair(
     opener.require_log()?;
     let mut keep = Keep::new(&env.file_system, data_dir, opener.dir(), apply);
     let mut report = Report { applied: apply, ..Report::default() };
+    settle::keep_hashes(&env, options, data_dir, &mut keep, &mut report)?;
     let store = match Store::open(env.clone(), options, data_dir) {
         Err(error) if is_damage(&error) => {
             rescue(&opener, &mut keep, &mut report)?;
@@ -102,14 +106,40 @@ fn repair_partitions(
     report: &mut Report,
 ) -> Result<()> {
     let partitions: Vec<Arc<PartitionLog>> = store.tables().partitions().cloned().collect();
+    let mut lost: BTreeMap<PartitionKey, Vec<Range<u64>>> = BTreeMap::new();
     for log in &partitions {
         let survey = Survey::of(log)?;
         tell(log, &survey, report);
+        lost.insert(log.key, survey.lost.iter().map(|(offsets, _)| offsets.clone()).collect());
         if apply {
             store.mend(log, &survey, keep)?;
         }
     }
+    forget_producers(store, &lost, report);
     Ok(())
+}
+
+/// A producer whose remembered sends are lost would be told that they are there: it is
+/// forgotten. In a dry run that is told, and goes no further than memory.
+fn forget_producers(
+    store: &Store,
+    lost: &BTreeMap<PartitionKey, Vec<Range<u64>>>,
+    report: &mut Report,
+) {
+    let is_lost = |place: &Placement| {
+        let end = place.base_offset.saturating_add(place.records);
+        let lost = lost.get(&place.key).map_or(&[][..], Vec::as_slice);
+        lost.iter().any(|offsets| offsets.start < end && place.base_offset < offsets.end)
+    };
+    let mut tables = store.tables_mut();
+    let told = std::mem::take(&mut tables.producers);
+    for (id, state) in told.iter() {
+        if state.placements().any(is_lost) {
+            report.given_up.push(GivenUp::Producer { producer_id: *id });
+        } else {
+            tables.producers.insert(*id, state.clone());
+        }
+    }
 }
 
 fn tell(log: &PartitionLog, survey: &Survey, report: &mut Report) {
@@ -126,7 +156,8 @@ fn tell(log: &PartitionLog, survey: &Survey, report: &mut Report) {
         partition,
         base_offset: damaged.segment.base_offset,
     }));
-    if survey.hashes_fail {
-        report.mended.push(Mended::Hashes { topic, partition });
+    let hashes = Mended::Hashes { topic, partition };
+    if survey.hashes_fail && !report.mended.contains(&hashes) {
+        report.mended.push(hashes);
     }
 }

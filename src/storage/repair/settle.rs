@@ -21,6 +21,29 @@ use std::path::Path;
 /// Marks may bring a contradiction further up to light, one level a round.
 const ROUNDS_MAX: usize = 128;
 
+/// Keeps copies of stored hashes that are wrong, and tells of them: already the opening
+/// may make them anew.
+pub(super) fn keep_hashes(
+    env: &Env,
+    options: StorageOptions,
+    data_dir: &Path,
+    keep: &mut Keep,
+    report: &mut Report,
+) -> Result<()> {
+    for finding in verify(env, options, data_dir, &mut |_| {})?.findings {
+        let place = finding.topic.clone().zip(finding.partition);
+        let Some((topic, partition)) = place.filter(|_| finding.kind == FindingKind::Hash) else {
+            continue;
+        };
+        keep.file(&finding.path)?;
+        let hashes = Mended::Hashes { topic, partition };
+        if !report.mended.contains(&hashes) {
+            report.mended.push(hashes);
+        }
+    }
+    Ok(())
+}
+
 /// Tells what will be given up, before anything else is looked at.
 pub(super) fn tell(
     env: &Env,

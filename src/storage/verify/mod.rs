@@ -36,7 +36,7 @@ use super::tables::Tables;
 use crate::env::{DirEntry, Lock};
 use crate::error::{Error, Result};
 use crate::verify::{Checked, Finding, FindingKind, Progress, Report};
-use partition::verify_partition;
+use partition::{Outlook, verify_partition};
 use read_only::ReadOnly;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -164,6 +164,8 @@ struct Judged {
     is_pending: bool,
     /// Topics that the journal deletes.
     deleted: BTreeSet<u64>,
+    /// Where logs start once the journal is replayed: nobody reads what lies below.
+    log_starts: BTreeMap<PartitionKey, u64>,
     leftovers: Vec<PathBuf>,
 }
 
@@ -189,7 +191,9 @@ fn judge_log(opener: &Opener, found: &FoundManifest, findings: &mut Findings) ->
     findings.checked.journal_blocks = chain.blocks.len() as u64;
     verify_commits(opener, &tables, &chain, &judged.next_offsets, findings)?;
     find_unnamed(opener, &context, &tables, &judged, findings)?;
+    let log_starts = log_starts(&tables, &chain, &judged.next_offsets)?;
     Ok(Judged {
+        log_starts,
         is_pending: !was_closed(found, &chain) || !judged.is_clean(),
         deleted: judged.deleted,
         leftovers: judged.leftover_files.into_iter().chain(judged.leftover_folders).collect(),
@@ -214,7 +218,11 @@ fn verify_partitions(
     let total_bytes = partitions().map(|log| bytes_of(log)).sum();
     findings.checked.bytes = total_bytes;
     let mut meter = Meter { tell: progress, done_bytes: 0, total_bytes, told_bytes: 0 };
-    partitions().try_for_each(|log| verify_partition(log, judged.is_pending, findings, &mut meter))
+    partitions().try_for_each(|log| {
+        let log_start = judged.log_starts.get(&log.key).copied().unwrap_or(log.log_start());
+        let outlook = Outlook { is_pending: judged.is_pending, log_start };
+        verify_partition(log, outlook, findings, &mut meter)
+    })
 }
 
 /// How many bytes are to be read for a partition.
@@ -222,6 +230,29 @@ fn bytes_of(log: &PartitionLog) -> u64 {
     let view = log.view();
     let segments = view.segments.iter().map(|segment| segment.len());
     segments.fold(hashes_len(view.next_offset()), u64::saturating_add)
+}
+
+/// Where logs will start: as the journal says, and as retention by records follows from it.
+fn log_starts(
+    tables: &Tables,
+    chain: &Chain,
+    next_offsets: &BTreeMap<PartitionKey, u64>,
+) -> Result<BTreeMap<PartitionKey, u64>> {
+    let mut starts: BTreeMap<PartitionKey, u64> = BTreeMap::new();
+    for log in tables.partitions() {
+        let next_offset = next_offsets.get(&log.key).copied().unwrap_or_default();
+        starts.insert(log.key, log.settings().log_start(log.log_start(), next_offset));
+    }
+    for block in &chain.blocks {
+        for entry in decode_block(block)? {
+            if let Entry::Start { key, offset } = entry
+                && let Some(start) = starts.get_mut(&key)
+            {
+                *start = offset.max(*start);
+            }
+        }
+    }
+    Ok(starts)
 }
 
 /// Committed offsets stand in front of records that were there.

@@ -17,31 +17,42 @@ use crate::verify::{Finding, FindingKind};
 use std::ops::Range;
 use std::path::Path;
 
-/// Verifies what the manifest has of a partition, which is going on in the journal if
-/// recovery is pending.
+/// What the journal has for a partition.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outlook {
+    /// Recovery is pending, so files may be ahead of the manifest.
+    pub(super) is_pending: bool,
+    /// Nobody reads what lies below.
+    pub(super) log_start: u64,
+}
+
+/// Verifies what the manifest has of a partition.
 pub(super) fn verify_partition(
     log: &PartitionLog,
-    is_pending: bool,
+    outlook: Outlook,
     findings: &mut Findings,
     meter: &mut Meter<'_>,
 ) -> Result<()> {
+    let Outlook { is_pending, log_start } = outlook;
     let view = log.view();
     let mut tree = TreeCheck::new(&log.hashes, view.next_offset());
     check_hashes_len(log, findings)?;
     let start = view.segments.first().map_or(&view.range, |first| &first.base_range);
-    if log.log_start() < start.size() {
+    if log_start < start.size() {
         let reason = format!(
-            "the log starts at offset {}, and its first segment at {}",
-            log.log_start(),
+            "the log starts at offset {log_start}, and its first segment at {}",
             start.size()
         );
         findings.add(
-            of_log(log, FindingKind::Record, log.dir(), 0, reason)
-                .offsets(log.log_start()..start.size()),
+            of_log(log, FindingKind::Record, log.dir(), 0, reason).offsets(log_start..start.size()),
         );
     }
-    for slots in tree.removed_before(start)?.0 {
-        findings.add(wrong_slots(log, FindingKind::RemovedHash, &slots));
+    let (removed, known) = tree.removed_before(start)?;
+    for slots in &removed.0 {
+        findings.add(wrong_slots(log, FindingKind::RemovedHash, slots));
+    }
+    for slots in &known.0 {
+        findings.add(wrong_slots(log, FindingKind::Hash, slots));
     }
     for (index, segment) in view.segments.iter().enumerate() {
         let next = view.segments.get(index + 1).map(|next| &next.base_range);
@@ -52,6 +63,7 @@ pub(super) fn verify_partition(
         let points = index_points(segment, grows, findings)?;
         let mut visitor = Visit {
             log,
+            log_start,
             segment,
             findings: &mut *findings,
             meter: &mut *meter,
@@ -182,6 +194,7 @@ fn of_segment_index(segment: &Segment, reason: &str) -> Finding {
 /// Takes in what a segment holds.
 struct Visit<'v, 'm, 't> {
     log: &'v PartitionLog,
+    log_start: u64,
     segment: &'v Segment,
     findings: &'v mut Findings,
     meter: &'v mut Meter<'m>,
@@ -249,9 +262,12 @@ impl Visitor for Visit<'_, '_, '_> {
 
     fn malformed(&mut self, offsets: Range<u64>, position: u64, reason: String) {
         self.behind_damage = true;
-        let path = self.segment.file.path();
-        let finding = of_log(self.log, FindingKind::Record, path, position, reason);
-        self.findings.add(finding.offsets(offsets));
+        let readable = offsets.start.max(self.log_start)..offsets.end;
+        if !readable.is_empty() {
+            let path = self.segment.file.path();
+            let finding = of_log(self.log, FindingKind::Record, path, position, reason);
+            self.findings.add(finding.offsets(readable));
+        }
     }
 
     fn read(&mut self, position: u64) {

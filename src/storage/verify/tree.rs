@@ -60,6 +60,8 @@ pub(super) struct TreeCheck<'a> {
     unlike_records: Ranges,
     unlike_leaves: Ranges,
     wrong_removed: Ranges,
+    /// Slots of roots of removed records, which are known: from a gap, or the manifest.
+    wrong_roots: Ranges,
     /// Neither a record nor its hash is there.
     lost_leaf: bool,
     pub(super) given_up: u64,
@@ -76,6 +78,7 @@ impl<'a> TreeCheck<'a> {
             unlike_records: Ranges::default(),
             unlike_leaves: Ranges::default(),
             wrong_removed: Ranges::default(),
+            wrong_roots: Ranges::default(),
             lost_leaf: false,
             given_up: 0,
         }
@@ -87,15 +90,15 @@ impl<'a> TreeCheck<'a> {
     }
 
     /// Checks what is stored of records that retention has removed: all in front of
-    /// `base`. Returns the slots that contradict others.
-    pub(super) fn removed_before(&mut self, base: &CompactRange) -> Result<Ranges> {
+    /// `base`. Returns the slots that contradict others, and those whose hashes are known.
+    pub(super) fn removed_before(&mut self, base: &CompactRange) -> Result<(Ranges, Ranges)> {
         let mut first_leaf = 0;
         let levels = (0..u64::BITS).rev().filter(|bit| base.size() >> bit & 1 == 1);
         for (level, peak) in levels.zip(base.peaks()) {
             self.removed(u8::try_from(level).unwrap_or(u8::MAX), first_leaf, peak)?;
             first_leaf += 1 << level;
         }
-        Ok(std::mem::take(&mut self.wrong_removed))
+        Ok((std::mem::take(&mut self.wrong_removed), std::mem::take(&mut self.wrong_roots)))
     }
 
     /// A segment begins.
@@ -154,6 +157,8 @@ impl<'a> TreeCheck<'a> {
             return Ok(());
         }
         self.removed(level, self.records.size(), &root)?;
+        // The root's own slot is compared when it is pushed.
+        self.wrong_roots.0.clear();
         if let Some(leaves) = &mut self.leaves {
             push(leaves, &mut self.slots, &mut self.unlike_leaves, (level, root))?;
         }
@@ -187,14 +192,14 @@ impl<'a> TreeCheck<'a> {
         let mut stack: Vec<(u8, Option<Hash>)> = Vec::new();
         for leaf in first_leaf..first_leaf.saturating_add(1 << level) {
             let mut slot = stored_index(0, leaf);
-            let mut node = self.removed_slot(slot, (level == 0).then_some(*root))?;
             let mut at = 0;
+            let mut node = self.removed_slot(slot, (level == 0).then_some(*root), level == 0)?;
             while let Some((_, left)) = stack.pop_if(|(below, _)| *below == at) {
                 at += 1;
                 slot += 1;
                 let computed = left.zip(node).map(|(left, right)| node_hash(&left, &right));
                 let known = if at == level { Some(*root) } else { computed };
-                node = self.removed_slot(slot, known)?;
+                node = self.removed_slot(slot, known, at == level)?;
                 if at == level && computed.is_some_and(|computed| computed != *root) {
                     // Some node below the root is not what it was: one of its children,
                     // or what they were made of.
@@ -209,14 +214,22 @@ impl<'a> TreeCheck<'a> {
 
     /// A slot of which it may be known what it must hold. Returns what it holds, so
     /// that one wrong node is not told again of all above it.
-    fn removed_slot(&mut self, slot: u64, known: Option<Hash>) -> Result<Option<Hash>> {
+    fn removed_slot(
+        &mut self,
+        slot: u64,
+        known: Option<Hash>,
+        is_root: bool,
+    ) -> Result<Option<Hash>> {
         let mut stored = self.slots.get(slot)?;
         let unlike =
             |stored: Slot| known.is_some() && stored.hash().is_some() && stored.hash() != known;
         if unlike(stored) {
             stored = self.slots.again(slot)?;
         }
-        if unlike(stored) || stored == Slot::Missing {
+        let holds = stored.hash().is_some() && stored.hash() == known;
+        if is_root && !holds {
+            self.wrong_roots.add(slot);
+        } else if unlike(stored) || stored == Slot::Missing {
             self.wrong_removed.add(slot);
         }
         self.given_up += u64::from(stored == Slot::GivenUp);
