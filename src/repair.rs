@@ -48,7 +48,9 @@ pub struct RepairOptions {
 pub struct Report {
     /// Whether it was carried out.
     pub applied: bool,
-    /// The offsets whose records are lost, by topic, partition and offset.
+    /// The offsets whose records are lost, by topic, partition and offset. Where a
+    /// compacted segment is damaged, some of them may have been removed before: nothing
+    /// tells any more.
     pub lost: Vec<LostOffsets>,
     /// What else is given up.
     pub given_up: Vec<GivenUp>,

@@ -53,7 +53,7 @@ fn damage_is_told_as_text_and_as_json_and_ends_with_1() {
     assert_eq!(output.status.code(), Some(1));
     let told = text(&output.stderr);
     assert!(told.contains("record: audit/0 offset 7 "), "{told}");
-    assert!(told.contains("1 need `merkql repair`"), "{told}");
+    assert!(told.contains("1 finding for `merkql repair`"), "{told}");
     let json: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json["clean"], false);
     let finding = &json["findings"][0];
@@ -72,6 +72,10 @@ fn a_repair_says_what_it_costs_and_is_done_when_it_is_told_to() {
     let nothing = merkql(&["repair"], Some(dir.path()));
     assert_eq!(nothing.status.code(), Some(0));
     assert!(text(&nothing.stdout).contains("nothing to repair"), "{nothing:?}");
+    let nowhere = ["repair", "--apply", "--json", "/not/there/report.json"];
+    let unwritable = changes_nothing(dir.path(), || merkql(&nowhere, Some(dir.path())));
+    assert_eq!(unwritable.status.code(), Some(2));
+    assert!(text(&unwritable.stderr).contains("cannot write"), "{unwritable:?}");
 
     let path = only_file(dir.path(), ".log");
     flip_bit(&path, find_in_file(&path, "entry 7"));

@@ -33,6 +33,15 @@ impl Output {
         drop(written);
     }
 
+    /// Sees to it before long work that its result can be written; says why if not.
+    pub(crate) fn can_write(&self) -> bool {
+        let Some(target) = self.json.as_deref().filter(|target| *target != "-") else {
+            return true;
+        };
+        let opened = File::options().append(true).create(true).open(target);
+        opened.map_err(|error| failed(&format!("cannot write {target}: {error}"))).is_ok()
+    }
+
     /// A bar of bytes on standard error, where that is a terminal.
     pub(crate) fn bar(&self) -> ProgressBar {
         if self.quiet {
@@ -70,6 +79,11 @@ impl Output {
             }
         }
     }
+}
+
+/// A count with its noun: "1 record", "2 records".
+pub(crate) fn count(count: u64, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
 /// Says why there is no result.

@@ -33,6 +33,9 @@ pub(crate) struct Repair {
 impl Repair {
     pub(crate) fn run(&self) -> Status {
         let Self { dir, apply, output } = self;
+        if !output.can_write() {
+            return Status::Unreadable;
+        }
         let spinner = output.spinner("reading the log");
         let repaired = repair(&dir.config(), &RepairOptions { apply: *apply });
         spinner.finish_and_clear();

@@ -1,6 +1,6 @@
 //! `merkql verify`.
 
-use crate::output::{Output, failed};
+use crate::output::{Output, count, failed};
 use crate::{Dir, Status};
 use merkql::verify::{Checked, Finding, Remedy, Report, verify_with_progress};
 use serde_json::{Value, json};
@@ -27,6 +27,9 @@ pub(crate) struct Verify {
 impl Verify {
     pub(crate) fn run(&self) -> Status {
         let Self { dir, output } = self;
+        if !output.can_write() {
+            return Status::Unreadable;
+        }
         let bar = output.bar();
         let verified = verify_with_progress(&dir.config(), &mut |progress| {
             bar.set_length(progress.total_bytes);
@@ -54,8 +57,7 @@ impl Verify {
             output.line("Recovery is pending: the next opening has work to do.");
         }
         if !report.leftovers.is_empty() {
-            let count = report.leftovers.len();
-            output.line(format!("It will remove {count} files and folders that nothing names:"));
+            output.line("It will remove what nothing names:");
             report.leftovers.iter().for_each(|path| output.line(format!("  {}", path.display())));
         }
         for finding in &report.findings {
@@ -66,42 +68,47 @@ impl Verify {
             return;
         }
         let with = |remedy| {
-            report.findings.iter().filter(|finding| finding.kind.remedy() == remedy).count()
+            report.findings.iter().filter(|finding| finding.kind.remedy() == remedy).count() as u64
         };
-        output.line(format!("{} findings:", report.findings.len()));
         let remedies = [
-            (Remedy::Automatic, "are put right by the log itself, when it is opened or needs them"),
+            (Remedy::Automatic, "to be put right by the log itself, when it needs it"),
             (
                 Remedy::Repair,
-                "need `merkql repair`, which says what has to be given up, if anything",
+                "for `merkql repair`, which says what has to be given up, if anything",
             ),
-            (Remedy::ByHand, "are for somebody who knows how they came there"),
+            (Remedy::ByHand, "for somebody who knows how it came there"),
         ];
         for (remedy, what) in remedies {
-            let count = with(remedy);
-            if count > 0 {
-                output.line(format!("  {count} {what}"));
+            let found = with(remedy);
+            if found > 0 {
+                output.line(format!("{} {what}", count(found, "finding")));
             }
         }
     }
 }
 
 fn counts(checked: &Checked) -> String {
-    format!(
-        "{} topics, {} partitions, {} segments, {} records, {} removed by compaction or repair, {} stored hashes{}, {} bytes, {} journal blocks",
-        checked.topics,
-        checked.partitions,
-        checked.segments,
-        checked.records,
-        checked.removed,
-        checked.hashes,
-        match checked.hashes_given_up {
-            0 => String::new(),
-            given_up => format!(" ({given_up} given up)"),
-        },
-        checked.bytes,
-        checked.journal_blocks,
-    )
+    let mut parts = vec![
+        count(checked.topics, "topic"),
+        count(checked.partitions, "partition"),
+        count(checked.segments, "segment"),
+        count(checked.records, "record"),
+    ];
+    if checked.removed > 0 {
+        parts.push(format!("{} removed by compaction or repair", checked.removed));
+    }
+    parts.push(format!("{} stored hashes", checked.hashes));
+    if checked.hashes_given_up > 0 {
+        parts.push(format!("{} of them given up", checked.hashes_given_up));
+    }
+    parts.push(count(checked.bytes, "byte"));
+    if checked.journal_blocks > 0 {
+        parts.push(format!(
+            "{} behind the last checkpoint",
+            count(checked.journal_blocks, "journal block")
+        ));
+    }
+    format!("Read {}.", parts.join(", "))
 }
 
 fn as_json(report: &Report) -> Value {
