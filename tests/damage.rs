@@ -240,6 +240,41 @@ fn damaged_or_missing_hashes_are_computed_anew() {
     }
 }
 
+/// Nodes that cover 64 records or more are remembered once they were read.
+#[test]
+fn a_damaged_node_far_up_is_not_remembered_once_it_is_computed_anew() {
+    let dir = scratch();
+    let broker = open(dir.path());
+    send_numbered(&Broker::producer(&broker), "t", "v", 200);
+    Broker::close(&broker).unwrap();
+    // The root of the first 64 stands behind their 127 lower nodes.
+    flip_bit(&only_file(dir.path(), "hashes"), 126 * 32);
+    let broker = open(dir.path());
+    let view = partition(&broker, "t", 0);
+    for offset in [100, 150, 199] {
+        let proof = view.proof(offset).unwrap().unwrap();
+        assert!(proof.is_valid() && view.verify_proof(&proof).unwrap(), "{offset}");
+    }
+}
+
+#[test]
+fn behind_a_segment_that_was_cut_one_new_segment_begins_and_no_more() {
+    let dir = scratch();
+    let broker = open(dir.path());
+    send_numbered(&Broker::producer(&broker), "t", "v", 5);
+    Broker::close(&broker).unwrap();
+    let path = only_file(dir.path(), ".log");
+    let content = fs::read(&path).unwrap();
+    fs::write(&path, &content[..content.len() - 1]).unwrap();
+    let broker = open(dir.path());
+    let producer = Broker::producer(&broker);
+    for number in 0..5 {
+        producer.send(&keyless("t", format!("more {number}"))).unwrap();
+    }
+    assert_eq!(files(dir.path(), ".log").len(), 2);
+    assert_eq!(partition(&broker, "t", 0).read_range(5, 10).unwrap().len(), 5);
+}
+
 #[test]
 fn a_single_flipped_bit_in_the_hashes_never_makes_a_false_proof() {
     let dir = scratch();

@@ -72,6 +72,8 @@ mod topics;
 mod transactions;
 #[path = "../unclean_ends.rs"]
 mod unclean_ends;
+#[path = "../verify.rs"]
+mod verify;
 
 /// The harness goes on after a failure, and one is enough here. It runs its tests by their names, this one first.
 #[test]
