@@ -195,7 +195,7 @@ fn a_lost_end_is_told_by_the_stored_hashes_and_its_offsets_are_not_given_again()
     let before = shown(image.path());
     let last_of_plain = |dir: &Path| {
         let is_first = |path: &PathBuf| path.to_string_lossy().contains("/plain.1/0/");
-        files(dir, ".log").into_iter().filter(is_first).next_back().unwrap()
+        files(dir, ".log").into_iter().rfind(is_first).unwrap()
     };
     for loss in ["cut", "gone"] {
         let dir = memory_dir();

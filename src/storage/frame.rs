@@ -294,4 +294,28 @@ mod tests {
         assert_eq!(visited, Ok(()));
         assert!(offsets.iter().copied().eq(1000..1100));
     }
+
+    #[test]
+    fn an_lz4_frame_in_which_an_offset_stands_twice_is_malformed() {
+        let mut record = Vec::new();
+        body(None, Some(b"value"), &[]).encode(&mut record);
+        let mut raw = Vec::new();
+        for delta in [0, 0] {
+            raw.put_varint(delta);
+            raw.put_blob(&record);
+        }
+        let mut bytes = Vec::new();
+        bytes.put_varint(2);
+        bytes.put_varint(raw.len() as u64);
+        bytes.extend_from_slice(&lz4_flex::block::compress(&raw));
+        let mut frame = Vec::new();
+        Payload { kind: KIND_LZ4, bytes, records: 2 }.encode_frame(9, 1000, &mut frame);
+        let mut visited = 0;
+        let decoded = Frame::parse(9, &frame).unwrap().records(|_, _, _| {
+            visited += 1;
+            true
+        });
+        assert!(decoded.is_err());
+        assert_eq!(visited, 1);
+    }
 }

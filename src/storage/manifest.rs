@@ -303,3 +303,39 @@ impl Producers {
         Ok(states.into_iter().collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::merkle::leaf_hash_of;
+
+    fn range(size: u8) -> CompactRange {
+        let mut range = CompactRange::new();
+        (0..size).for_each(|leaf| range.push(leaf_hash_of(&[leaf]), &mut |_| {}));
+        range
+    }
+
+    fn decoded(log_start: u64, bases: &[u8]) -> Decoded<PartitionState> {
+        let segment = |base: &u8| SegmentState {
+            generation: 1,
+            len: 100,
+            timestamp_max_ns: 0,
+            created_ns: 0,
+            delete_horizon_ns: NO_HORIZON_NS,
+            base_range: range(*base),
+        };
+        let segments = bases.iter().map(segment).collect();
+        let mut bytes = Vec::new();
+        PartitionState { log_start, range: range(5), segments }.encode(&mut bytes);
+        PartitionState::decode(&mut Decoder::new(&bytes))
+    }
+
+    #[test]
+    fn a_partition_whose_offsets_are_not_in_order_is_malformed() {
+        assert!(decoded(5, &[0, 3, 5]).is_ok());
+        assert!(decoded(6, &[0, 3, 5]).is_err(), "it starts behind its end");
+        assert!(decoded(0, &[0, 3, 6]).is_err(), "a segment begins behind its end");
+        assert!(decoded(0, &[3, 0]).is_err(), "segments change places");
+        assert!(decoded(0, &[3, 3]).is_err(), "two segments begin at one offset");
+    }
+}

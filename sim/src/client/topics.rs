@@ -21,7 +21,7 @@ impl Bench {
     /// Creates a topic: another one, if there was one of the name.
     pub(crate) fn create_topic(&self, name: &str, new: NewTopic) -> Result<()> {
         let NewTopic { partitions, retention_records, is_compacted } = new;
-        {
+        let was_asked = {
             let mut state = self.memory.state();
             let known = state.topics.get(name).copied();
             let is_gone = known.is_some_and(|topic| topic.presence == Presence::Gone);
@@ -37,7 +37,8 @@ impl Bench {
                 };
                 state.topics.insert(name.to_owned(), asked);
             }
-        }
+            known.is_some_and(|topic| topic.presence == Presence::Asked)
+        };
         let retention = Some(retention_records).filter(|records| *records > 0);
         let config = TopicConfig {
             partitions,
@@ -48,8 +49,16 @@ impl Bench {
         let created = self.broker.create_topic_with(name, &config);
         match &created {
             Ok(()) => {
+                // Which attempt has made it, and with what settings, only the log knows.
+                let made = was_asked.then(|| self.broker.describe_topic(name)).transpose()?;
                 if let Some(topic) = self.memory.state().topics.get_mut(name) {
                     topic.presence = Presence::There;
+                    if let Some(TopicConfig { retention_records, compaction, .. }) =
+                        made.map(|made| made.config)
+                    {
+                        topic.retention_records = retention_records.unwrap_or_default();
+                        topic.is_compacted = compaction.is_some();
+                    }
                 }
             }
             Err(error) => self.recorder.met(name_of(error)),
