@@ -63,6 +63,8 @@ pub(crate) struct PartitionFindings {
     pub(crate) has_folder: bool,
     /// The active segment. A shorter one is damaged, and nothing is appended to it.
     pub(crate) log: Length,
+    /// The active segment holds nothing yet, and its file is gone: it gets it again.
+    pub(crate) lacks_active: bool,
     /// The stored hashes. Where they are shorter, they are rebuilt.
     pub(crate) hashes: Length,
     /// The greatest generation in a file's name.
@@ -94,6 +96,7 @@ impl Findings {
     pub(crate) fn is_clean(&self) -> bool {
         let as_left = |partition: &PartitionFindings| {
             partition.has_folder
+                && !partition.lacks_active
                 && partition.log != Length::Longer
                 && partition.hashes == Length::AsNamed
         };
@@ -317,8 +320,8 @@ fn judge_partition(
             findings.leftover_files.push(path);
         }
     }
-    let log_len = view.segments.last().map(|active| present_len(&names, active)).transpose()?;
-    let log_len = log_len.unwrap_or_default();
+    let active = view.segments.last();
+    let log_len = active.map(|active| present_len(&names, active)).transpose()?.flatten();
     let hashes_present = names.iter().any(|name| name == HASHES_FILE);
     let hashes_len_found = if hashes_present { partition.hashes.file.len()? } else { 0 };
     let log_len_named = view.segments.last().map_or(0, |active| active.len());
@@ -326,17 +329,19 @@ fn judge_partition(
     findings.partitions.push(PartitionFindings {
         partition: Arc::clone(partition),
         has_folder,
-        log: Length::of(log_len, log_len_named),
+        log: Length::of(log_len.unwrap_or_default(), log_len_named),
+        lacks_active: active.is_some() && log_len.is_none() && log_len_named == 0,
         hashes: Length::of(hashes_len_found, hashes_len_named),
         generation_max,
     });
     Ok(())
 }
 
-/// The length of a segment's file; 0 if it is gone.
-fn present_len(names: &[String], segment: &Segment) -> Result<u64> {
+/// The length of a segment's file; `None` if it is gone.
+fn present_len(names: &[String], segment: &Segment) -> Result<Option<u64>> {
     let name = segment.file.path().file_name().unwrap_or_default();
-    if names.iter().any(|found| name == found.as_str()) { segment.file.len() } else { Ok(0) }
+    let is_there = names.iter().any(|found| name == found.as_str());
+    is_there.then(|| segment.file.len()).transpose()
 }
 
 /// Looks behind `position` for a valid record at or past `next_offset`.

@@ -112,6 +112,10 @@ impl Store {
             if let Some(active) = active.filter(|_| found.log == Length::Longer) {
                 active.file.set_len(active.len())?;
             }
+            if let Some(active) = active.filter(|_| found.lacks_active) {
+                active.file.ensure_exists()?;
+                writer.touched.insert(found.partition.key, Arc::clone(&found.partition));
+            }
             if found.log == Length::Shorter {
                 self.env.probe.mark("recovery.segment_is_short");
                 head.set_active_damaged();
