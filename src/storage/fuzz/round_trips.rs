@@ -148,12 +148,16 @@ proptest! {
     #[test]
     fn an_index_is_the_same_from_its_file(
         base_offset in any::<u64>(),
-        points in prop::collection::vec((number(), number(), any::<i64>()), 0..20),
+        offsets in prop::collection::btree_set(number(), 20),
+        positions in prop::collection::btree_set(number(), 20),
+        times in prop::collection::vec(any::<i64>(), 0..20),
     ) {
-        let point = |(offset, position, timestamp_before_ns)| {
+        // Points stand in order, by offset and by position.
+        let points = offsets.into_iter().zip(positions).zip(times);
+        let point = |((offset, position), timestamp_before_ns)| {
             IndexPoint { offset, position, timestamp_before_ns }
         };
-        let points = points.into_iter().map(point).collect();
+        let points = points.map(point).collect();
         let index = IndexFile { base_offset, generation: 7, covered_len: base_offset / 2, points };
         prop_assert_eq!(IndexFile::decode(SEED, &index.encode(SEED)), Ok(index));
     }
