@@ -372,6 +372,9 @@ fn keys_and_records_may_be_of_any_kind() {
 fn a_history_without_a_call_that_could_be_wrong_is_told_from_a_good_one() {
     let nothing = verdict("{:process :nemesis :type :info :f :crash}");
     assert!(nothing.is_valid() && nothing.judged_nothing());
-    let good = verdict("{:process 0 :type :ok :f :send :value [[:send 1 [0 :a]]]}");
-    assert!(good.is_valid() && !good.judged_nothing());
+    let good = verdict(
+        "{:process 0 :type :ok :f :send :value [[:send 1 [0 :a]]]}
+         {:process 1 :type :ok :f :poll :value [[:poll {1 [[0 :a]]}]]}",
+    );
+    assert!(good.is_valid() && !good.judged_nothing(), "{:?}", good.names());
 }
