@@ -23,6 +23,29 @@ pub(crate) fn read_up_to(file: &dyn File, buf: &mut [u8], position: u64) -> io::
     Ok(filled)
 }
 
+/// Reads as [`read_up_to`] does, sector by sector: zeroes stand for those that the disk
+/// refuses, so that each is lost alone and not with all that was asked for.
+pub(crate) fn read_sectors_up_to(
+    file: &dyn File,
+    buf: &mut [u8],
+    position: u64,
+) -> io::Result<usize> {
+    const SECTOR_BYTES: u64 = 512;
+    let end = file.len()?.min(position.saturating_add(buf.len() as u64));
+    let mut filled = 0;
+    while position + (filled as u64) < end {
+        let at = position + filled as u64;
+        let next = end.min((at + 1).next_multiple_of(SECTOR_BYTES));
+        let count = usize::try_from(next - at).unwrap_or_default();
+        let Some(sector) = buf.get_mut(filled..filled + count) else { break };
+        if read_exact_at(file, sector, at).is_err() {
+            sector.fill(0);
+        }
+        filled += count;
+    }
+    Ok(filled)
+}
+
 /// Writes all of `buf` at `position`, or fails.
 pub(crate) fn write_all_at(file: &dyn File, buf: &[u8], position: u64) -> io::Result<()> {
     let mut written = 0;

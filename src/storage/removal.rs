@@ -9,7 +9,7 @@
 //! ```
 
 use super::store::{Store, Writer};
-use crate::env::EntryKind;
+use crate::env::{EntryKind, FileSystem};
 use crate::error::{IoContext, Result};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -63,7 +63,7 @@ impl Store {
     /// be removed now is tried again after the next checkpoint.
     pub(crate) fn remove_folders_now(&self, dirs: Vec<PathBuf>, writer: &mut Writer) {
         for dir in dirs {
-            match self.remove_folder(&dir) {
+            match remove_folder(&*self.env.file_system, &dir) {
                 Err(error) if !error.is_not_found() => {
                     self.env.probe.mark("removal.folder_kept");
                     writer.garbage_folders.push(dir);
@@ -72,18 +72,17 @@ impl Store {
             }
         }
     }
+}
 
-    /// Removes a folder and what is in it: a partition's, or a topic's.
-    pub(crate) fn remove_folder(&self, dir: &Path) -> Result<()> {
-        let file_system = &self.env.file_system;
-        for entry in file_system.list(dir).at("list", dir)? {
-            let path = dir.join(&entry.name);
-            if entry.kind == EntryKind::Directory {
-                self.remove_folder(&path)?;
-            } else {
-                file_system.remove_file(&path).at("remove", &path)?;
-            }
+/// Removes a folder and what is in it: a partition's, or a topic's.
+pub(crate) fn remove_folder(file_system: &dyn FileSystem, dir: &Path) -> Result<()> {
+    for entry in file_system.list(dir).at("list", dir)? {
+        let path = dir.join(&entry.name);
+        if entry.kind == EntryKind::Directory {
+            remove_folder(file_system, &path)?;
+        } else {
+            file_system.remove_file(&path).at("remove", &path)?;
         }
-        file_system.remove_dir(dir).at("remove", dir)
     }
+    file_system.remove_dir(dir).at("remove", dir)
 }

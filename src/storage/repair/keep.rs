@@ -7,7 +7,7 @@
 //!
 //! Each copy is synced, and its name, before anything is changed.
 
-use crate::env::exact::{read_up_to, write_all_at};
+use crate::env::exact::{read_sectors_up_to, read_up_to, write_all_at};
 use crate::env::{Access, EntryKind, FileSystem};
 use crate::error::{Error, IoContext, Result};
 use std::collections::BTreeSet;
@@ -18,8 +18,6 @@ use std::sync::Arc;
 /// Below the data directory.
 const SIDE_DIR: &str = ".merkql-repair";
 const CHUNK_BYTES: usize = 1 << 20;
-/// What is read at once where the disk refuses more.
-const SECTOR_BYTES: usize = 512;
 
 /// Copies files to the side folder; nothing in a dry run.
 #[derive(Debug)]
@@ -74,7 +72,9 @@ impl Keep {
         let mut buffer = vec![0; CHUNK_BYTES];
         let mut position = 0;
         while position < len {
-            let read = read_what_can_be(&*source, &mut buffer, position, len);
+            let read = read_up_to(&*source, &mut buffer, position)
+                .or_else(|_| read_sectors_up_to(&*source, &mut buffer, position))
+                .at("read", path)?;
             if read == 0 {
                 break;
             }
@@ -136,22 +136,4 @@ impl Keep {
         let parent = parent.unwrap_or(Path::new("."));
         self.file_system.sync_dir(parent).at("sync", parent)
     }
-}
-
-/// Reads on from a position. Zeroes stand for a sector that the disk does not give.
-fn read_what_can_be(
-    file: &dyn crate::env::File,
-    buffer: &mut [u8],
-    position: u64,
-    len: u64,
-) -> usize {
-    if let Ok(read) = read_up_to(file, buffer, position) {
-        return read;
-    }
-    let left = usize::try_from(len - position).unwrap_or(SECTOR_BYTES);
-    let sector = buffer.get_mut(..left.min(SECTOR_BYTES)).unwrap_or_default();
-    read_up_to(file, sector, position).unwrap_or_else(|_| {
-        sector.fill(0);
-        sector.len()
-    })
 }

@@ -21,7 +21,7 @@ use super::found::{FoundLog, find_log, find_log_id, nothing};
 use super::keep::Keep;
 use super::salvage::Salvaged;
 use super::told::Told;
-use crate::env::{Access, EntryKind, FileSystem};
+use crate::env::{Access, FileSystem};
 use crate::error::{IoContext, Result};
 use crate::repair::{GivenUp, LostOffsets, Mended, Reason, Report};
 use crate::storage::block::{BlockBuffer, block_len};
@@ -31,6 +31,7 @@ use crate::storage::journal::{Journal, JournalContext, parse_file_name};
 use crate::storage::manifest::{Manifest, PartitionState};
 use crate::storage::open::Opener;
 use crate::storage::partition::{PartitionContext, topic_dir_name};
+use crate::storage::removal::remove_folder;
 use crate::storage::slots::{SLOT_NAMES, Slots};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -292,7 +293,13 @@ impl Rescue<'_> {
             file.set_len(*len).at("cut", path)?;
             file.sync_data().at("sync", path)?;
         }
-        abandoned.iter().try_for_each(|abandoned| self.remove_folder(&abandoned.dir))
+        abandoned.iter().try_for_each(|abandoned| {
+            // An attempt before may have removed it.
+            match remove_folder(self.file_system(), &abandoned.dir) {
+                Err(error) if error.is_not_found() => Ok(()),
+                removed => removed,
+            }
+        })
     }
 
     /// Removes the files of the journal that was. Open looks through them, and one may
@@ -306,23 +313,6 @@ impl Rescue<'_> {
             }
         }
         Ok(())
-    }
-
-    fn remove_folder(&self, dir: &Path) -> Result<()> {
-        let file_system = self.file_system();
-        let entries = match file_system.list(dir) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            listed => listed.at("list", dir)?,
-        };
-        for entry in entries {
-            let path = dir.join(&entry.name);
-            if entry.kind == EntryKind::Directory {
-                self.remove_folder(&path)?;
-            } else {
-                file_system.remove_file(&path).at("remove", &path)?;
-            }
-        }
-        file_system.remove_dir(dir).at("remove", dir)
     }
 
     fn ensure_dir(&self, dir: &Path) -> Result<()> {

@@ -4,12 +4,11 @@
 //! that damage takes what it covers and the rest is judged. The journal is read as opening
 //! reads it, which gives up there.
 
+use crate::env::exact::read_sectors_up_to;
 use crate::env::{Access, DirEntry, File, FileSystem, Lock};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
-
-const SECTOR_BYTES: usize = 512;
 
 /// Reads through another file system, and refuses every change.
 #[derive(Debug)]
@@ -76,26 +75,11 @@ impl File for ReadOnlyFile {
 
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
         match self.file.read_at(buf, position) {
-            Err(error) if self.fills && error.kind() != ErrorKind::Interrupted => {}
-            read => return read,
-        }
-        let len = self.file.len()?;
-        let mut filled = 0;
-        // Up to the next boundary first, then sector by sector.
-        while let Some(rest) = buf.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            let at = position + filled as u64;
-            let left = usize::try_from(len.saturating_sub(at)).unwrap_or(usize::MAX);
-            let into_sector = usize::try_from(at % SECTOR_BYTES as u64).unwrap_or_default();
-            let count = (SECTOR_BYTES - into_sector).min(rest.len()).min(left);
-            let Some(sector) = rest.get_mut(..count).filter(|sector| !sector.is_empty()) else {
-                break;
-            };
-            if crate::env::exact::read_exact_at(&*self.file, sector, at).is_err() {
-                sector.fill(0);
+            Err(error) if self.fills && error.kind() != ErrorKind::Interrupted => {
+                read_sectors_up_to(&*self.file, buf, position)
             }
-            filled += count;
+            read => read,
         }
-        Ok(filled)
     }
 
     fn write_at(&self, _buf: &[u8], _position: u64) -> io::Result<usize> {
