@@ -163,16 +163,21 @@ impl Journal {
 
     /// Begins a new generation in a new file, with the block that recovery
     /// found last, if any, as its first: a kill or a failed sync may have left
-    /// that block in the cache alone. `sequence` is that of the next block.
+    /// that block in the cache alone. `sequence` is that of the next block, and
+    /// `previous_nonce` that of the generation which the first one follows: where
+    /// the slots' syncs were lies, an old slot still leads here.
     pub(crate) fn begin_generation(
         context: JournalContext,
         number: u64,
         generation: u64,
         sequence: u64,
-        last: Option<(&mut BlockBuffer, u64)>,
+        previous_nonce: u64,
+        last: Option<&mut BlockBuffer>,
     ) -> Result<Self> {
-        let Some((block, previous_nonce)) = last else {
-            return Self::begin_with_room(context, number, generation, sequence, 0);
+        let Some(block) = last else {
+            let mut journal = Self::begin_with_room(context, number, generation, sequence, 0)?;
+            journal.previous_nonce = previous_nonce;
+            return Ok(journal);
         };
         let block_bytes = block_len(block.body_len());
         let sequence = sequence.saturating_sub(1);

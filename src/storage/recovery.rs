@@ -45,12 +45,13 @@ pub(crate) fn anchor(
     let number = chain.number_max.saturating_add(1);
     let generation = chain.generation_max.saturating_add(1);
     let Some(last) = chain.blocks.last() else {
-        return Journal::begin_generation(context, number, generation, start.sequence, None);
+        let (sequence, nonce) = (start.sequence, start.nonce);
+        return Journal::begin_generation(context, number, generation, sequence, nonce, None);
     };
     let mut block = BlockBuffer::new();
     block.set_body(&last.body, last.entries);
-    let anchor = Some((&mut block, last.link_nonce));
-    Journal::begin_generation(context, number, generation, last.sequence + 1, anchor)
+    let (sequence, nonce) = (last.sequence + 1, last.link_nonce);
+    Journal::begin_generation(context, number, generation, sequence, nonce, Some(&mut block))
 }
 
 impl Store {

@@ -143,11 +143,9 @@ pub(super) fn frame_end(frame: &Frame<'_>) -> Option<u64> {
         return Some(gap.end);
     }
     let mut end = frame.offset;
-    let mut dense = true;
     let decoded = frame.records(|offset, _, _| {
-        dense &= offset == end;
         end = offset + 1;
-        dense
+        true
     });
-    decoded.ok().filter(|()| dense && end > frame.offset).map(|()| end)
+    decoded.ok().filter(|()| end > frame.offset).map(|()| end)
 }
