@@ -58,6 +58,12 @@ mod producers;
 mod proofs;
 #[path = "../refused_directories.rs"]
 mod refused_directories;
+#[path = "../repair.rs"]
+mod repair;
+#[path = "../repair_journal.rs"]
+mod repair_journal;
+#[path = "../repair_slots.rs"]
+mod repair_slots;
 #[path = "../retention.rs"]
 mod retention;
 #[path = "../scarcity.rs"]
