@@ -311,3 +311,23 @@ fn a_full_disk_at_every_opening_leaves_no_pile_of_journal_files() {
     assert_kept(&broker, &acknowledged, "after a full disk");
     Broker::producer(&broker).send(&keyless("t", "more")).unwrap();
 }
+
+#[test]
+fn a_recovery_that_never_succeeds_leaves_no_pile_of_journal_files() {
+    let (dir, acknowledged) = killed_log();
+    let before = files(dir.path(), ".wal").len();
+    let window = Watched::swift();
+    window.refuse(|call| {
+        let is_slot = call.path.file_name().is_some_and(|name| name == "manifest.a");
+        (is_slot && call.op == Op::Write).then(broken)
+    });
+    for attempt in 0..20 {
+        let refused = Broker::open(watched(&window, dir.path())).unwrap_err();
+        assert!(matches!(refused, Error::Io { .. }), "{refused}");
+        let now = files(dir.path(), ".wal").len();
+        assert!(now <= before + 2, "attempt {attempt}: {before} files became {now}");
+    }
+    window.permit();
+    let broker = Broker::open(watched(&window, dir.path())).unwrap();
+    assert_kept(&broker, &acknowledged, "after a slot that took no writes");
+}

@@ -4,8 +4,10 @@ use crate::compaction::memory_kib;
 use crate::fixture::{TOPIC, VALUE_BYTES, fill, folder, open};
 use crate::floor::hash_records;
 use crate::report::{Report, Target};
+use crate::samples::Samples;
+use crate::writes::CANONICAL_BYTES;
 use criterion::Criterion;
-use merkql::broker::Broker;
+use merkql::broker::{Broker, BrokerConfig};
 use merkql::partition::Partition;
 use std::path::Path;
 use std::process::Command;
@@ -34,6 +36,7 @@ pub(crate) fn bench(criterion: &mut Criterion, report: &mut Report) {
     Broker::close(&broker).expect("the log closes");
     drop(broker);
     disk(report, dir.path());
+    verifying(report, dir.path());
     reopening(criterion, report, dir.path());
 }
 
@@ -120,6 +123,19 @@ fn bytes_below(path: &Path) -> u64 {
         if metadata.is_dir() { bytes_below(&entry.path()) } else { metadata.len() }
     });
     bytes.sum()
+}
+
+fn verifying(report: &mut Report, dir: &Path) {
+    let mut times = Samples::default();
+    for _ in 0..5 {
+        let verified = times.time(|| merkql::verify(&BrokerConfig::new(dir)));
+        let verified = verified.expect("the log is closed");
+        assert!(verified.findings.is_empty() && verified.checked.records == RECORDS as u64);
+    }
+    let a_second = |time: Duration| RECORDS as f64 / time.as_secs_f64();
+    let floor = a_second(hash_records(CANONICAL_BYTES, RECORDS));
+    let floor = format!("SHA-256 of each record, leaf and node {floor:.0} /s");
+    report.rate("records verified, median", a_second(times.median()), &floor, Target::None);
 }
 
 fn reopening(criterion: &mut Criterion, report: &mut Report, dir: &Path) {

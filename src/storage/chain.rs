@@ -49,6 +49,8 @@ pub(crate) struct Chain {
     pub(crate) number_max: u64,
     /// The files found, to tell what is left over.
     pub(crate) numbers: Vec<u64>,
+    /// Those of them that the chain goes through or names: recovery needs no others.
+    pub(crate) needed: BTreeSet<u64>,
     /// Whether a write was begun behind the end, and not finished.
     pub(crate) torn: bool,
 }
@@ -65,6 +67,7 @@ pub(crate) fn read_chain(context: &JournalContext, start: &JournalStart) -> Resu
         generation: start.generation,
         nonce: start.nonce,
         nonces: BTreeSet::from([start.nonce]),
+        needed: BTreeSet::from([start.file]),
         next_sequence: start.sequence,
         opened: None,
         blocks: Vec::new(),
@@ -78,6 +81,7 @@ pub(crate) fn read_chain(context: &JournalContext, start: &JournalStart) -> Resu
         generation_max,
         number_max: number_max(&files, start.file),
         numbers: files.keys().copied().collect(),
+        needed: reader.needed,
         torn: reader.torn,
         blocks: reader.blocks,
     })
@@ -203,6 +207,8 @@ struct ChainReader<'a> {
     nonce: u64,
     /// Those of all generations that the chain has passed.
     nonces: BTreeSet<u64>,
+    /// The files that it has passed, and those that they name.
+    needed: BTreeSet<u64>,
     next_sequence: u64,
     blocks: Vec<ChainBlock>,
     /// Where the chain's blocks lie: by file and position, where each ends.
@@ -297,7 +303,9 @@ impl ChainReader<'_> {
         self.require_file(number, header.file_len)?;
         if header.successor != 0 {
             self.require_file(header.successor, PAGE_BYTES)?;
+            self.needed.insert(header.successor);
         }
+        self.needed.insert(number);
         if header.sequence == self.next_sequence {
             self.blocks.push(ChainBlock {
                 sequence: header.sequence,

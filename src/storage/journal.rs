@@ -184,9 +184,14 @@ impl Journal {
         let mut journal =
             Self::begin_with_room(context, number, generation, sequence, block_bytes)?;
         journal.previous_nonce = previous_nonce;
-        journal.write(block)?;
-        if !journal.context.probe.canary("anchor-not-synced") {
-            journal.sync()?;
+        let anchored = journal.write(block).and_then(|()| {
+            if journal.context.probe.canary("anchor-not-synced") { Ok(()) } else { journal.sync() }
+        });
+        if let Err(error) = anchored {
+            // The block stands where it was found, and nothing was built upon this copy.
+            let path = &journal.current.path;
+            journal.context.file_system.remove_file(path).at("remove", path)?;
+            return Err(error);
         }
         Ok(journal)
     }

@@ -4,7 +4,8 @@
 //! judge     slots, journal, partition files; nothing is changed, and damage of
 //!           the journal ends it here
 //! anchor    the last valid block is written again, as the first of a new
-//!           generation in a new file, and synced
+//!           generation in a new file, and synced; files of the journal that hold
+//!           nothing which is needed go
 //! cut       partition files, to the lengths that the manifest has
 //! replay    the journal's blocks, by writing everything again: topics, offsets and
 //!           producers first, then one partition after the other
@@ -74,6 +75,9 @@ impl Store {
         if chain.torn {
             self.env.probe.mark("recovery.torn_block_dropped");
         }
+        // Otherwise attempts that come so far and fail would fill the disk.
+        let needed = |number: &u64| chain.needed.contains(number);
+        self.remove_journal_files(writer, chain, |number| !needed(number))?;
         self.replace_folders(&findings)?;
         self.cut(writer, &findings)?;
         self.replay(writer, chain, &findings)?;
@@ -86,7 +90,8 @@ impl Store {
         self.sync_names()?;
         let manifest = self.tables().to_manifest(self.context.log_id, writer.journal.start());
         writer.slots.write(&manifest)?;
-        self.clear(writer, chain, findings)?;
+        self.remove_journal_files(writer, chain, needed)?;
+        self.clear(writer, findings);
         self.env.probe.mark("recovery.complete");
         Ok(())
     }
@@ -298,17 +303,26 @@ impl Store {
         Ok(())
     }
 
-    /// Removes what neither slot names: it is not needed, and takes room.
-    fn clear(&self, writer: &mut Writer, chain: &Chain, findings: Findings) -> Result<()> {
-        let current = writer.journal.start().file;
-        for number in chain.numbers.iter().filter(|number| **number != current) {
+    /// Removes those of the chain's files that are `superseded`: a recovery goes on in
+    /// another one.
+    fn remove_journal_files(
+        &self,
+        writer: &Writer,
+        chain: &Chain,
+        superseded: impl Fn(&u64) -> bool,
+    ) -> Result<()> {
+        for number in chain.numbers.iter().filter(|number| superseded(number)) {
             let path = writer.journal.path_of(*number);
             self.env.file_system.remove_file(&path).at("remove", &path)?;
         }
+        Ok(())
+    }
+
+    /// Removes what neither slot names: it is not needed, and takes room.
+    fn clear(&self, writer: &mut Writer, findings: Findings) {
         let mut files = std::mem::take(&mut writer.garbage);
         files.extend(findings.leftover_files);
         self.remove_files(files, writer);
         self.remove_folders_now(findings.leftover_folders, writer);
-        Ok(())
     }
 }
