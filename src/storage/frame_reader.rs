@@ -7,6 +7,7 @@
 //! no others.
 
 use super::frame::{FRAME_HEADER_BYTES, Frame, FrameHeader, records_max};
+use super::frame_search::{FrameSearch, LONG_FRAME_BYTES};
 use super::index::IndexPoint;
 use super::segment::Segment;
 use crate::env::exact::read_up_to;
@@ -17,10 +18,6 @@ use crate::error::{IoContext, Result};
 pub(crate) const CHUNK_BYTES: usize = 64 << 10;
 /// How far behind a frame that may be misplaced a better one is looked for.
 const RESYNC_BYTES: u64 = 256 << 10;
-/// How often the bytes of a segment may be looked at in the search for whole frames:
-/// what a value holds can look like any number of them, one within the other.
-const SEARCH_FACTOR: u64 = 16;
-
 /// A frame, and where it stands.
 pub(crate) struct PlacedFrame<'a> {
     pub(crate) position: u64,
@@ -47,8 +44,7 @@ pub(crate) struct FrameReader<'s> {
     pub(crate) end: u64,
     /// No record of interest lies behind it.
     end_offset: u64,
-    /// How many bytes a search may still hold against a checksum.
-    search_bytes: u64,
+    search: FrameSearch,
     chunk_bytes: usize,
     buffer: Vec<u8>,
     buffer_position: u64,
@@ -67,7 +63,7 @@ impl<'s> FrameReader<'s> {
             expected: start.offset,
             end: segment.len(),
             end_offset,
-            search_bytes: segment.len().saturating_mul(SEARCH_FACTOR),
+            search: FrameSearch::new(segment.name.seed, start.position, segment.len()),
             chunk_bytes: chunk_bytes.max(FRAME_HEADER_BYTES),
             buffer: Vec::new(),
             buffer_position: start.position,
@@ -99,8 +95,8 @@ impl<'s> FrameReader<'s> {
             }
         }
         let position = self.position;
-        let start = self.in_buffer(position);
-        let Some(frame) = Frame::of_checked(self.buffer.get(start..).unwrap_or(&[])) else {
+        let bytes = self.buffer.get(self.in_buffer(position)..).unwrap_or(&[]);
+        let Some(frame) = Frame::of_checked(bytes) else {
             return Err(self.segment.corrupt(self.expected, position, "a frame cut short"));
         };
         self.position += frame.frame_len() as u64;
@@ -117,9 +113,8 @@ impl<'s> FrameReader<'s> {
             return Ok(None);
         }
         let position = self.position;
-        let start = self.in_buffer(position);
-        let frame = Frame::of_checked(self.buffer.get(start..).unwrap_or(&[]));
-        let Some(frame) = frame else { return Ok(None) };
+        let bytes = self.buffer.get(self.in_buffer(position)..).unwrap_or(&[]);
+        let Some(frame) = Frame::of_checked(bytes) else { return Ok(None) };
         let mut next = frame.offset + 1;
         let mut timestamp_max_ns = i64::MIN;
         let decoded = frame.records(|offset, _, body| {
@@ -151,7 +146,7 @@ impl<'s> FrameReader<'s> {
         let mut position = self.position;
         let found = self.frame_at_or_after(&mut position, self.expected)?;
         if let Some(offset) = found {
-            self.move_to(position, offset);
+            self.move_to(position, offset)?;
         }
         Ok(found.is_some())
     }
@@ -220,7 +215,7 @@ impl<'s> FrameReader<'s> {
         let mut position = self.position + 1;
         while let Some(offset) = self.frame_at_or_after(&mut position, expected)? {
             if offset <= wanted {
-                self.move_to(position, offset);
+                self.move_to(position, offset)?;
                 return Ok(true);
             }
             let (first, _) = *beyond.get_or_insert((position, offset));
@@ -230,24 +225,25 @@ impl<'s> FrameReader<'s> {
             position += 1;
         }
         if let Some((position, offset)) = beyond {
-            self.move_to(position, offset);
+            self.move_to(position, offset)?;
         }
         Ok(beyond.is_some())
     }
 
-    fn move_to(&mut self, position: u64, offset: u64) {
+    /// Goes on with the whole frame at a position, and reads it.
+    fn move_to(&mut self, position: u64, offset: u64) -> Result<()> {
         if position < self.buffer_position {
             self.buffer.clear();
             self.buffer_position = position;
         }
         self.position = position;
         self.expected = offset;
+        self.parse_here(false).map(drop)
     }
 
     /// Advances `position` to the first whole frame at or behind it whose offset
     /// is at least `least`, and returns that offset.
     fn frame_at_or_after(&mut self, position: &mut u64, least: u64) -> Result<Option<u64>> {
-        let seed = self.segment.name.seed;
         // An offset is at most as far ahead as records could lie in between; gaps
         // may put it further ahead, within what the segment covers.
         let possible = least..least.saturating_add(records_max(self.end)).max(self.end_offset);
@@ -265,17 +261,23 @@ impl<'s> FrameReader<'s> {
                 possible.contains(&header.offset) && fits
             });
             if let Some(header) = header {
-                let len = header.frame_len() as u64;
-                let Some(left) = self.search_bytes.checked_sub(len) else { break };
-                self.search_bytes = left;
-                self.fill(header.frame_len(), false)?;
-                let start = self.in_buffer(*position);
-                if Frame::parse(seed, self.buffer.get(start..).unwrap_or(&[])).is_some() {
+                if self.is_whole(*position, &header)? {
                     return Ok(Some(header.offset));
                 }
             }
             *position += 1;
         }
         Ok(None)
+    }
+
+    /// Whether the frame that `header` announces stands whole at the position.
+    fn is_whole(&mut self, position: u64, header: &FrameHeader) -> Result<bool> {
+        if header.frame_len() > LONG_FRAME_BYTES {
+            let file = &self.segment.file;
+            return self.search.holds(position, header, &mut |buf, at| file.read_up_to(buf, at));
+        }
+        self.fill(header.frame_len(), false)?;
+        let bytes = self.buffer.get(self.in_buffer(position)..).unwrap_or(&[]);
+        Ok(Frame::parse(self.segment.name.seed, bytes).is_some())
     }
 }

@@ -11,6 +11,7 @@ use super::codec::NUMBERS_AHEAD_MAX;
 use super::entry::{Entry, PartitionKey};
 use super::files::PooledFile;
 use super::frame::{FRAME_HEADER_BYTES, Frame, FrameHeader, frame_seed, records_max};
+use super::frame_search::{FrameSearch, LONG_FRAME_BYTES};
 use super::hashes::hashes_len;
 use super::judge_folders::{file_names, judge_topic_folders};
 use super::manifest::{Manifest, TopicState};
@@ -26,13 +27,6 @@ use std::sync::Arc;
 
 /// How much of a file is looked through at once.
 const SCAN_BYTES: usize = 1 << 20;
-
-/// How much may be held against checksums in the search for whole frames: so many bytes,
-/// and each byte of the file so often. What a value holds can look like any number of
-/// frames, one within the other; whoever wrote that shall not keep the log from opening
-/// for hours, but hears of it.
-const SEARCH_BYTES: u64 = 1 << 30;
-const SEARCH_FACTOR: u64 = 16;
 
 /// A file's length, against the manifest's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -371,7 +365,7 @@ fn find_record(
 ) -> Result<Option<(u64, u64)>> {
     let end = file.len()?;
     let offset_end = next_offset.saturating_add(records_max(end));
-    let mut search_bytes = SEARCH_BYTES.saturating_add(end.saturating_mul(SEARCH_FACTOR));
+    let mut search = FrameSearch::new(seed, position, end);
     let mut buffer = Vec::new();
     while position.saturating_add(FRAME_HEADER_BYTES as u64) <= end {
         let wanted = usize::try_from(end - position).unwrap_or(SCAN_BYTES).min(SCAN_BYTES);
@@ -383,15 +377,8 @@ fn find_record(
             let header = FrameHeader::parse(buffer.get(start..read).unwrap_or(&[]));
             let header = header.filter(|header| header.offset < offset_end);
             let at = position + start as u64;
-            let len = header.map_or(0, |header| header.frame_len() as u64);
-            search_bytes = search_bytes.checked_sub(len).ok_or_else(|| {
-                Error::corrupt(
-                    file.path(),
-                    at,
-                    "more places look like records than can be held against their checksums",
-                )
-            })?;
-            match header.map(|header| (header, frame_at(file, seed, at, end, &header))) {
+            let whole = header.map(|header| frame_at(file, &mut search, seed, at, end, &header));
+            match header.zip(whole) {
                 Some((header, Ok(true))) if header.offset >= next_offset => {
                     return Ok(Some((at, header.offset)));
                 }
@@ -408,6 +395,7 @@ fn find_record(
 /// Whether the frame that `header` announces stands whole at `position`.
 fn frame_at(
     file: &Arc<PooledFile>,
+    search: &mut FrameSearch,
     seed: u32,
     position: u64,
     end: u64,
@@ -415,6 +403,9 @@ fn frame_at(
 ) -> Result<bool> {
     if position.saturating_add(header.frame_len() as u64) > end {
         return Ok(false);
+    }
+    if header.frame_len() > LONG_FRAME_BYTES {
+        return search.holds(position, header, &mut |buf, at| read_readable(file, buf, at));
     }
     let mut frame = vec![0; header.frame_len()];
     let read = read_readable(file, &mut frame, position)?;

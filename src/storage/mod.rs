@@ -36,6 +36,7 @@ pub(crate) mod entry;
 pub(crate) mod files;
 pub(crate) mod frame;
 pub(crate) mod frame_reader;
+pub(crate) mod frame_search;
 #[cfg(test)]
 mod fuzz;
 pub(crate) mod gap;
