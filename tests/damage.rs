@@ -12,6 +12,7 @@ use merkql::{Error, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use support::watched::Watched;
 use support::*;
 
 const RECORDS: usize = 60;
@@ -366,4 +367,25 @@ fn damage_in_a_compressed_block_takes_that_block_alone() {
     let (read, damaged) = read_past_damage(&broker);
     assert_eq!(damaged, (40..60).map(|offset| (0, offset)).collect::<Vec<_>>());
     assert_eq!(read.len(), 80);
+}
+
+#[test]
+fn an_index_that_is_made_anew_goes_on_behind_damage() {
+    let dir = scratch();
+    let broker = open(dir.path());
+    send_numbered(&Broker::producer(&broker), "t", &"long ".repeat(100), 4000);
+    Broker::close(&broker).unwrap();
+    drop(broker);
+    fs::remove_file(only_file(dir.path(), ".idx")).unwrap();
+    let path = only_file(dir.path(), ".log");
+    flip_bit(&path, find_in_file(&path, "long 5"));
+    let window = Watched::default().seeing_reads();
+    let broker = window.open(dir.path());
+    let view = partition(&broker, "t", 0);
+    assert!(view.read(3999).unwrap().is_some());
+    window.take_reads();
+    assert!(view.read(3000).unwrap().is_some());
+    let reads = window.take_reads();
+    assert!(reads <= 3, "{reads} reads for one record");
+    assert!(matches!(view.read(5), Err(Error::Corrupt(_))));
 }

@@ -13,6 +13,7 @@ use merkql::verify::{Finding, FindingKind, Remedy, Report};
 use merkql::{Error, verify};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use support::*;
 use support_crash::{copy_dir, memory_dir};
 
@@ -417,6 +418,38 @@ fn forge(dir: &Path, path: &Path, start: usize, value: &[u8]) {
     let crc = crc32c(seed, &[&content[frame..frame + 4], &content[frame + 8..end]]);
     content[frame + 4..frame + 8].copy_from_slice(&crc.to_le_bytes());
     fs::write(path, content).unwrap();
+}
+
+/// Claims, in a slot, that the tree whose one peak is `root` has 2^40 leaves and not four.
+fn claim_a_large_tree(slot: &Path, root: &[u8]) {
+    let mut bytes = fs::read(slot).unwrap();
+    let at = bytes.windows(root.len()).position(|window| window == root).unwrap();
+    assert_eq!(bytes[at - 2..at], [4, 4], "log start and next offset stand before the peak");
+    bytes.splice(at - 1..at, [0x80, 0x80, 0x80, 0x80, 0x80, 0x20]);
+    let len = u64::from_le_bytes(bytes[24..32].try_into().unwrap()) + 5;
+    bytes[24..32].copy_from_slice(&len.to_le_bytes());
+    let end = 32 + usize::try_from(len).unwrap();
+    let crc = crc32c(0, &[&bytes[..12], &bytes[16..end]]);
+    bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+    fs::write(slot, bytes).unwrap();
+}
+
+#[test]
+fn a_tree_that_somebody_claims_to_be_large_is_not_gone_through_leaf_by_leaf() {
+    let dir = memory_dir();
+    let broker = open(dir.path());
+    send_numbered(&Broker::producer(&broker), "t", "v", 4);
+    broker.delete_records("t", 0, 4).unwrap();
+    let root = partition(&broker, "t", 0).merkle_root().unwrap().unwrap();
+    Broker::close(&broker).unwrap();
+    drop(broker);
+    for slot in ["manifest.a", "manifest.b"] {
+        claim_a_large_tree(&dir.path().join(".merkql").join(slot), &root.0);
+    }
+    let begun = Instant::now();
+    let report = verify(&BrokerConfig::new(dir.path())).unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(!report.findings.is_empty());
 }
 
 fn in_topic(path: &Path, topic: &str) -> bool {

@@ -338,19 +338,25 @@ impl ChainReader<'_> {
             let mut found = Vec::new();
             each_header(self.context, *number, *len, |position, header| {
                 if header.generation >= start.generation && !self.covers(*number, position) {
-                    found.push(position);
+                    found.push((position, header));
                 }
                 true
             })?;
-            for position in found {
+            for (position, header) in found {
+                // A value may hold any number of headers, but it knows no nonce: their
+                // blocks are not read. A header may have been read wrong once.
+                let is_ours = self.is_of_this_log(&header)
+                    || self.is_of_this_log(&self.header_again(*number, position, header)?);
+                if !is_ours {
+                    continue;
+                }
                 // The header of the look through counts for nothing by itself.
                 let Ok((header, _)) = self.block_at(*number, position)? else { continue };
-                if header.generation < start.generation {
+                if header.generation < start.generation || !self.is_of_this_log(&header) {
                     continue;
                 }
                 generation_max = generation_max.max(header.generation);
-                let is_later = header.sequence >= self.next_sequence && !forgives;
-                if is_later && self.is_of_this_log(&header) {
+                if header.sequence >= self.next_sequence && !forgives {
                     let reason = format!(
                         "block {} of the journal is valid, but block {} before it is not",
                         header.sequence, self.next_sequence
@@ -360,6 +366,16 @@ impl ChainReader<'_> {
             }
         }
         Ok(generation_max)
+    }
+
+    /// The header at a place once more, through a fresh handle; `first` if there is none.
+    fn header_again(&self, number: u64, position: u64, first: BlockHeader) -> Result<BlockHeader> {
+        let path = self.context.path(number);
+        let mut bytes = [0; BLOCK_HEADER_BYTES];
+        let read = read_up_to(&*open(self.context, number)?, &mut bytes, position);
+        let read = read.at("read", &path)?;
+        let again = BlockHeader::parse(bytes.get(..read).unwrap_or_default());
+        Ok(again.map_or(first, |(header, _)| header))
     }
 
     /// Whether the block is of a generation of the chain, or of the next. All

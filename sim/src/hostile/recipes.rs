@@ -12,7 +12,7 @@ use merkql::topic::{Compaction, TopicConfig};
 /// Carries out what makes a directory; leaves nobody who has it open.
 type Recipe = fn(&mut Maker) -> Result<()>;
 
-const RECIPES: [(&str, Compression, Recipe); 14] = [
+const RECIPES: [(&str, Compression, Recipe); 15] = [
     ("plain", Compression::None, plain),
     ("lz4", Compression::Lz4, lz4),
     ("many", Compression::None, many),
@@ -20,6 +20,7 @@ const RECIPES: [(&str, Compression, Recipe); 14] = [
     ("compacted", Compression::None, compacted),
     ("compacted lz4", Compression::Lz4, compacted),
     ("retained", Compression::None, retained),
+    ("emptied", Compression::None, emptied),
     ("deleted", Compression::None, deleted),
     ("producers", Compression::None, producers),
     ("killed", Compression::None, killed),
@@ -146,6 +147,15 @@ fn retained(maker: &mut Maker) -> Result<()> {
     fill(maker, &broker, &[("short", 0), ("cut", 0)], 0..50, 5)?;
     broker.delete_records("cut", 0, 33)?;
     fill(maker, &broker, &[("cut", 0)], 50..56, 2)?;
+    Broker::close(&broker)
+}
+
+/// Of one partition nothing is left but its tree.
+fn emptied(maker: &mut Maker) -> Result<()> {
+    maker.removes = true;
+    let broker = maker.open()?;
+    fill(maker, &broker, &[("emptied", 0), ("stays", 0)], 0..16, 4)?;
+    broker.delete_records("emptied", 0, 16)?;
     Broker::close(&broker)
 }
 

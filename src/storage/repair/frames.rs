@@ -13,6 +13,7 @@
 use crate::error::Result;
 use crate::storage::files::PooledFile;
 use crate::storage::frame::{FRAME_HEADER_BYTES, Frame, FrameHeader};
+use crate::storage::frame_search::{FrameSearch, LONG_FRAME_BYTES};
 use crate::storage::judge::read_readable;
 use std::ops::Range;
 use std::sync::Arc;
@@ -107,12 +108,19 @@ pub(super) fn find_spans(
     };
     let end = within.end.min(len);
     let mut window = Window::new(Arc::clone(file));
+    let mut search = FrameSearch::new(seed, within.start, end);
     let mut found: Vec<Span> = Vec::new();
     let mut position = within.start;
     let mut next = Some(offsets.start);
     while position.saturating_add(FRAME_HEADER_BYTES as u64) <= end {
         let header = FrameHeader::parse(window.bytes(position, FRAME_HEADER_BYTES)?);
-        let possible = header.is_some_and(|header| offsets.contains(&header.offset));
+        let header = header.filter(|header| offsets.contains(&header.offset));
+        let possible = match header {
+            Some(header) if header.frame_len() > LONG_FRAME_BYTES => {
+                search.holds(position, &header, &mut |buf, at| read_readable(file, buf, at))?
+            }
+            header => header.is_some(),
+        };
         let frame = if possible { window.frame(seed, position, end)? } else { None };
         let Some(frame) = frame else {
             next = None;

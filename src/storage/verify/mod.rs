@@ -215,7 +215,7 @@ fn verify_partitions(
         topics.filter(|topic| !judged.deleted.contains(&topic.incarnation)).collect();
     let partitions = || living.iter().flat_map(|topic| &topic.partitions);
     findings.checked.topics = living.len() as u64;
-    let total_bytes = partitions().map(|log| bytes_of(log)).sum();
+    let total_bytes = partitions().map(|log| bytes_of(log)).fold(0, u64::saturating_add);
     findings.checked.bytes = total_bytes;
     let mut meter = Meter { tell: progress, done_bytes: 0, total_bytes, told_bytes: 0 };
     partitions().try_for_each(|log| {

@@ -27,9 +27,14 @@ pub(super) struct Ranges(pub(super) Vec<Range<u64>>);
 
 impl Ranges {
     fn add(&mut self, number: u64) {
+        self.add_all(number..number + 1);
+    }
+
+    fn add_all(&mut self, numbers: Range<u64>) {
         match self.0.last_mut() {
-            Some(last) if last.end == number => last.end += 1,
-            _ => self.0.push(number..number + 1),
+            Some(last) if last.end == numbers.start => last.end = numbers.end,
+            _ if numbers.is_empty() => {}
+            _ => self.0.push(numbers),
         }
     }
 }
@@ -192,6 +197,13 @@ impl<'a> TreeCheck<'a> {
         let mut stack: Vec<(u8, Option<Hash>)> = Vec::new();
         for leaf in first_leaf..first_leaf.saturating_add(1 << level) {
             let mut slot = stored_index(0, leaf);
+            if self.slots.get(slot)? == Slot::Missing {
+                // The file ends here, whatever size of the tree somebody has claimed.
+                let root_slot = stored_index(level, first_leaf >> level);
+                self.wrong_removed.add_all(slot..root_slot);
+                self.wrong_roots.add(root_slot);
+                return Ok(());
+            }
             let mut at = 0;
             let mut node = self.removed_slot(slot, (level == 0).then_some(*root), level == 0)?;
             while let Some((_, left)) = stack.pop_if(|(below, _)| *below == at) {
