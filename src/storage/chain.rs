@@ -49,8 +49,9 @@ pub(crate) struct Chain {
     pub(crate) number_max: u64,
     /// The files found, to tell what is left over.
     pub(crate) numbers: Vec<u64>,
-    /// Those of them that the chain goes through or names: recovery needs no others.
-    pub(crate) needed: BTreeSet<u64>,
+    /// Those of them that recoveries have begun and not finished: all that they hold is a
+    /// copy of the last block, of which there are others.
+    pub(crate) superseded: BTreeSet<u64>,
     /// Whether a write was begun behind the end, and not finished.
     pub(crate) torn: bool,
 }
@@ -67,7 +68,8 @@ pub(crate) fn read_chain(context: &JournalContext, start: &JournalStart) -> Resu
         generation: start.generation,
         nonce: start.nonce,
         nonces: BTreeSet::from([start.nonce]),
-        needed: BTreeSet::from([start.file]),
+        passed: BTreeSet::from([start.file]),
+        copies: BTreeMap::new(),
         next_sequence: start.sequence,
         opened: None,
         blocks: Vec::new(),
@@ -81,7 +83,7 @@ pub(crate) fn read_chain(context: &JournalContext, start: &JournalStart) -> Resu
         generation_max,
         number_max: number_max(&files, start.file),
         numbers: files.keys().copied().collect(),
-        needed: reader.needed,
+        superseded: reader.superseded(),
         torn: reader.torn,
         blocks: reader.blocks,
     })
@@ -207,8 +209,10 @@ struct ChainReader<'a> {
     nonce: u64,
     /// Those of all generations that the chain has passed.
     nonces: BTreeSet<u64>,
-    /// The files that it has passed, and those that they name.
-    needed: BTreeSet<u64>,
+    /// The files that it has passed.
+    passed: BTreeSet<u64>,
+    /// The files that it has not passed, though they begin with its last block, by generation.
+    copies: BTreeMap<u64, u64>,
     next_sequence: u64,
     blocks: Vec<ChainBlock>,
     /// Where the chain's blocks lie: by file and position, where each ends.
@@ -303,9 +307,8 @@ impl ChainReader<'_> {
         self.require_file(number, header.file_len)?;
         if header.successor != 0 {
             self.require_file(header.successor, PAGE_BYTES)?;
-            self.needed.insert(header.successor);
         }
-        self.needed.insert(number);
+        self.passed.insert(number);
         if header.sequence == self.next_sequence {
             self.blocks.push(ChainBlock {
                 sequence: header.sequence,
@@ -356,6 +359,11 @@ impl ChainReader<'_> {
                     continue;
                 }
                 generation_max = generation_max.max(header.generation);
+                let is_copy =
+                    position == 0 && header.sequence.saturating_add(1) == self.next_sequence;
+                if is_copy && !self.passed.contains(number) {
+                    self.copies.insert(header.generation, *number);
+                }
                 if header.sequence >= self.next_sequence && !forgives {
                     let reason = format!(
                         "block {} of the journal is valid, but block {} before it is not",
@@ -366,6 +374,12 @@ impl ChainReader<'_> {
             }
         }
         Ok(generation_max)
+    }
+
+    /// Files that are no more than copies of the last block. The first one of them may be
+    /// where it was written first, and named by a block that an older slot leads to.
+    fn superseded(&self) -> BTreeSet<u64> {
+        self.copies.values().skip(1).copied().collect()
     }
 
     /// The header at a place once more, through a fresh handle; `first` if there is none.

@@ -4,8 +4,8 @@
 //! judge     slots, journal, partition files; nothing is changed, and damage of
 //!           the journal ends it here
 //! anchor    the last valid block is written again, as the first of a new
-//!           generation in a new file, and synced; files of the journal that hold
-//!           nothing which is needed go
+//!           generation in a new file, and synced; copies of it that earlier
+//!           attempts have made go
 //! cut       partition files, to the lengths that the manifest has
 //! replay    the journal's blocks, by writing everything again: topics, offsets and
 //!           producers first, then one partition after the other
@@ -76,8 +76,8 @@ impl Store {
             self.env.probe.mark("recovery.torn_block_dropped");
         }
         // Otherwise attempts that come so far and fail would fill the disk.
-        let needed = |number: &u64| chain.needed.contains(number);
-        self.remove_journal_files(writer, chain, |number| !needed(number))?;
+        let superseded = |number: &u64| chain.superseded.contains(number);
+        self.remove_journal_files(writer, chain, superseded)?;
         self.replace_folders(&findings)?;
         self.cut(writer, &findings)?;
         self.replay(writer, chain, &findings)?;
@@ -90,7 +90,7 @@ impl Store {
         self.sync_names()?;
         let manifest = self.tables().to_manifest(self.context.log_id, writer.journal.start());
         writer.slots.write(&manifest)?;
-        self.remove_journal_files(writer, chain, needed)?;
+        self.remove_journal_files(writer, chain, |number| !superseded(number))?;
         self.clear(writer, findings);
         self.env.probe.mark("recovery.complete");
         Ok(())
@@ -303,15 +303,14 @@ impl Store {
         Ok(())
     }
 
-    /// Removes those of the chain's files that are `superseded`: a recovery goes on in
-    /// another one.
+    /// Removes the `chosen` ones of the journal's files: recovery goes on in another one.
     fn remove_journal_files(
         &self,
         writer: &Writer,
         chain: &Chain,
-        superseded: impl Fn(&u64) -> bool,
+        chosen: impl Fn(&u64) -> bool,
     ) -> Result<()> {
-        for number in chain.numbers.iter().filter(|number| superseded(number)) {
+        for number in chain.numbers.iter().filter(|number| chosen(number)) {
             let path = writer.journal.path_of(*number);
             self.env.file_system.remove_file(&path).at("remove", &path)?;
         }
