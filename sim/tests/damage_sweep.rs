@@ -1,5 +1,5 @@
-//! Damage every file of a log in every way, and open it: what is served is
-//! right, what is damaged is said to be, and what was not touched is there.
+//! Damage every file of a closed or killed log in turn, and open it: what is served
+//! is right, what is damaged is said to be, and what was not touched is there.
 
 #[allow(dead_code, reason = "each test uses a part of it")]
 mod support;
@@ -11,7 +11,7 @@ use merkql_sim::fault::{Arm, Fault, FaultKind, OpKind};
 use merkql_sim::profile::Profile;
 use merkql_sim::random::stream;
 use rand::RngExt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use support::World;
 use support::client::{Client, Trouble};
 use support::crash::{number, trace};
@@ -171,6 +171,23 @@ fn sweep_damage(subject: &Subject, outcomes: &mut Outcomes) {
     }
 }
 
+/// What damage came to is what the file is there for, and none of it was for nothing.
+fn check(outcomes: &Outcomes) {
+    for ((kind, role), outcome) in outcomes {
+        println!("{kind:?} of {role}: {outcome:?}");
+        let Outcome { refused, detected, unharmed } = outcome;
+        let is_as_it_should = match *role {
+            // The journal's durable part is all there, or the log does not open.
+            "journal" => *refused > 0 && *detected == 0,
+            // Of hashes only those are gone for good whose records are.
+            "segment" | "hashes" => *detected > 0 && *refused == 0,
+            // One slot is as good as two, an index can be derived, a lock is made again.
+            _ => *unharmed > 0 && (*refused, *detected) == (0, 0),
+        };
+        assert!(is_as_it_should, "{kind:?} of {role}: {outcome:?}");
+    }
+}
+
 #[test]
 fn damage_is_never_served_and_stays_where_it_is() {
     let mut outcomes = Outcomes::new();
@@ -179,15 +196,16 @@ fn damage_is_never_served_and_stays_where_it_is() {
             sweep_damage(&subject(seed, closed), &mut outcomes);
         }
     }
-    for (kind, outcome) in &outcomes {
-        println!("{kind:?}: {outcome:?}");
-    }
+    check(&outcomes);
+    let roles: BTreeSet<&str> = outcomes.keys().map(|(_, role)| *role).collect();
+    let all = ["hashes", "index", "journal", "lock", "manifest", "segment"];
+    assert_eq!(roles, BTreeSet::from(all));
 }
 
 #[test]
 fn a_file_that_is_rolled_back_is_noticed_or_healed() {
     let mut outcomes = Outcomes::new();
-    for seed in 1..=number("MERKQL_SWEEP_SEEDS").unwrap_or(2) {
+    for seed in 1..=number("MERKQL_SWEEP_SEEDS").unwrap_or(3) {
         for closed in [true, false] {
             let subject = subject(seed, closed);
             for path in subject.world.disk.files() {
@@ -203,7 +221,8 @@ fn a_file_that_is_rolled_back_is_noticed_or_healed() {
             }
         }
     }
-    println!("{outcomes:?}");
+    check(&outcomes);
+    assert!(outcomes.contains_key(&(FaultKind::FileRollback, "journal")));
 }
 
 #[test]

@@ -1,7 +1,12 @@
 //! The judge of a damaged log: nothing wrong is served, nothing is dropped in
 //! silence, and what was not touched is there.
+//!
+//! That holds for records, committed offsets and producers' sequences, and for the
+//! latter only as long as the journal's last block holds records that are in their
+//! file: a block without any leaves nothing that could miss it. The workloads that are
+//! judged here end with such a send.
 
-use super::model::{Model, Place};
+use super::model::{Model, Offsets, Place};
 use merkql::Error;
 use merkql::broker::{Broker, BrokerRef};
 use merkql::consumer::{ConsumerConfig, OffsetReset};
@@ -56,7 +61,37 @@ pub(crate) fn judge_damaged(
         sum.detected += findings.detected;
     }
     judge_poll(broker, model, &mut sum)?;
+    judge_state(broker, model)?;
     Ok(sum)
+}
+
+/// What groups have committed, and which sequence each producer is at: no damage of a
+/// partition's file takes that away, and none of the journal or a slot without a word.
+fn judge_state(broker: &BrokerRef, model: &Model) -> Result<(), String> {
+    let start = |place: &Place| {
+        let partition = broker.topic(&place.0)?.partition(place.1)?.read().ok()?;
+        Some(partition.min_valid_offset())
+    };
+    for (group, expected) in &model.committed {
+        let described = broker.describe_group(group).map_err(|error| error.to_string())?;
+        let found = described.offsets.into_iter();
+        let mut found: Offsets =
+            found.map(|offset| ((offset.topic, offset.partition), offset.committed)).collect();
+        // Where an error kept a member at the start, it has committed that.
+        found.retain(|place, offset| {
+            expected.contains_key(place) || start(place).is_none_or(|start| *offset > start)
+        });
+        if found != *expected {
+            return Err(format!("group {group} has committed {found:?}, not {expected:?}"));
+        }
+    }
+    for (id, expected) in &model.sequences {
+        let next = Broker::idempotent_producer(broker, *id).next_sequence();
+        if next != *expected {
+            return Err(format!("producer {id} is at sequence {next}, not {expected}"));
+        }
+    }
+    Ok(())
 }
 
 fn judge_reads(
