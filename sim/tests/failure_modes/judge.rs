@@ -109,6 +109,9 @@ fn words(row: &Row) -> Vec<String> {
     let tells = row.outcome == Outcome::Error
         || row.outcome == Outcome::Scenario(Refused)
         || row.outcome == Outcome::Scenario(Detected) && by_scenario;
+    let is_automatic = by_scenario && row.recovery == "automatic";
+    let is_damage = row.errors.iter().any(|error| error == "Corrupt");
+    let is_refused_damage = row.outcome == Outcome::Scenario(Refused) && is_damage;
     let rules = [
         (row.outcome == Outcome::Scenario(Anomaly), "the log owes better than an anomaly"),
         (!has_evidence && !is_unprotected, "there is no evidence"),
@@ -120,6 +123,8 @@ fn words(row: &Row) -> Vec<String> {
         (only_scenarios && keeps_all, "with this outcome something is lost"),
         (tells && row.errors.is_empty(), "with this outcome there is an error"),
         (row.outcome == Outcome::Unaffected && !row.errors.is_empty(), "an error is an effect"),
+        (is_refused_damage && row.recovery != "repair", "what damage closes, a repair opens"),
+        (is_automatic && !row.errors.is_empty(), "whoever gets an error has to do something"),
         (!RECOVERIES.contains(&row.recovery.as_str()), "no such recovery"),
         (is_limit != (row.recovery == "none"), "there is no recovery in the last section alone"),
     ];

@@ -2,7 +2,9 @@
 
 use crate::facts::{Facts, kebab};
 use crate::judge::judge;
+use crate::met::{Met, Seen, judge_met};
 use crate::table;
+use merkql_sim::world::{Manner, execute};
 
 /// The page with `from` written as `to`, once.
 fn page_with(from: &str, to: &str) -> String {
@@ -34,6 +36,15 @@ const TOO_LONG: &str = "error | `Error::GroupIdTooLong` | nothing | not needed |
                         `tests/bad_input.rs::a_group_id_that_is_too_long_is_refused`";
 const LYING: &str = "undecidable | – | what was written since the last checkpoint | none | \
                      [journal-sync-lies]";
+const CLOSED: &str = "refused | `Error::Corrupt` | what only the slots held: X12, X13 | repair | \
+                      [both-slots-gone]";
+const NO_ROOM: &str = "recovered | `Error::DiskFull` | nothing | call again | \
+                       [no-room-for-a-segment](scenarios/no-room-for-a-segment.toml)";
+const LATCHED: &str = "recovered | `Error::Io`, `Error::NeedsReopen` | nothing | reopen | \
+                       [journal-write-fails]";
+const KILLED: &str = "recovered | – | nothing | automatic | [send-killed-before-its-sync]";
+const DROPPED: &str = "recovered | – | nothing | automatic | \
+                       [transaction-killed-between-its-partitions]";
 const CLOCK: &str = "| unaffected | – | nothing | not needed | \
                      `tests/retention.rs::a_clock_that_goes_back";
 
@@ -77,7 +88,38 @@ fn words_that_do_not_go_together_are_found_out() {
         (FLIPPED, "detected", "unaffected", "no scenario has this outcome"),
         (LYING, "what was written since the last checkpoint", "nothing", "something is lost"),
         (LYING, "| none |", "| reopen |", "no recovery in the last section alone"),
+        (CLOSED, "| repair |", "| by hand |", "a repair opens"),
+        (NO_ROOM, "| call again |", "| automatic |", "has to do something"),
     ]);
+}
+
+/// What only shows when the scenarios are carried out.
+#[test]
+fn lies_about_what_callers_were_told_are_found_out() {
+    let facts = Facts::read();
+    let run = |(name, scenario)| {
+        let seen = Seen::of(scenario, &execute(scenario, &Manner::default()));
+        (String::clone(name), seen)
+    };
+    let met: Met = facts.scenarios.iter().map(run).collect();
+    let judge_all = |page: &str| -> Vec<String> {
+        let page = table::read(page).unwrap();
+        page.rows.iter().flat_map(|row| judge_met(row, &met, &facts)).collect()
+    };
+    assert_eq!(judge_all(&crate::page()), Vec::<String>::new());
+    for (truth, from, to, expected) in [
+        (NO_ROOM, "`Error::DiskFull`", "–", "no-room-for-a-segment has met the error disk-full"),
+        (NO_ROOM, "`Error::DiskFull`", "`Error::Io`", "nobody was told Error::Io"),
+        (NO_ROOM, "| call again |", "| reopen |", "no-room-for-a-segment was reopened 0 times"),
+        (LATCHED, "| reopen |", "| call again |", "journal-write-fails was reopened 1 times"),
+        // The call that a kill cuts off ends with this error, and nobody is there.
+        (KILLED, "–", "`Error::Io`", "nobody was told Error::Io"),
+        // And a transaction that is dropped is written down as one that was refused.
+        (DROPPED, "–", "`Error::Closed`", "nobody was told Error::Closed"),
+    ] {
+        let found = judge_all(&page_with(truth, &truth.replace(from, to)));
+        assert!(found.iter().any(|what| what == expected), "{expected:?} is not in {found:?}");
+    }
 }
 
 #[test]
