@@ -3,12 +3,14 @@
 #![allow(clippy::disallowed_methods, reason = "the tests damage files behind the log's back")]
 
 mod support;
+mod support_crash;
 
-use merkql::broker::Broker;
+use merkql::broker::{Broker, BrokerConfig};
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Output};
 use support::*;
+use support_crash::{copy_dir, memory_dir};
 
 /// A closed log of a few records.
 fn closed_log(dir: &Path) {
@@ -135,4 +137,31 @@ fn what_cannot_be_judged_ends_with_2_and_says_why() {
     let no_dir = merkql(&["verify"], None);
     assert_eq!(no_dir.status.code(), Some(2));
     assert!(text(&no_dir.stderr).contains("--dir"), "{no_dir:?}");
+}
+
+#[test]
+fn a_repair_forgets_no_producer_however_many_the_log_remembers() {
+    // One more than a broker remembers unless it is told to.
+    const PRODUCERS: u64 = 10_001;
+    let dir = memory_dir();
+    let config = |dir: &Path| BrokerConfig { max_producers: 20_000, ..BrokerConfig::new(dir) };
+    let broker = Broker::open(config(dir.path())).unwrap();
+    let first_send = |id: u64| {
+        let producer = Broker::idempotent_producer(&broker, id);
+        producer.enqueue(0, &[keyless("audit", "first")]).unwrap()
+    };
+    let sends: Vec<_> = (0..PRODUCERS).map(first_send).collect();
+    for pending in sends {
+        pending.wait().unwrap();
+    }
+    // As the end of a process leaves it: the last sends are in the journal alone.
+    let copy = memory_dir();
+    copy_dir(dir.path(), copy.path());
+    let done = merkql(&["repair", "--apply"], Some(copy.path()));
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    assert!(text(&done.stdout).contains("nothing to repair"), "{done:?}");
+    let broker = Broker::open(config(copy.path())).unwrap();
+    for id in 0..PRODUCERS {
+        assert_eq!(Broker::idempotent_producer(&broker, id).next_sequence(), 1, "{id}");
+    }
 }

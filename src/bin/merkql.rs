@@ -35,8 +35,10 @@ struct Dir {
 }
 
 impl Dir {
+    /// The log's own limits are its user's, and unknown here: nothing that the log
+    /// remembers is forgotten for one that is smaller.
     fn config(&self) -> BrokerConfig {
-        BrokerConfig::new(&self.dir)
+        BrokerConfig { max_producers: usize::MAX, ..BrokerConfig::new(&self.dir) }
     }
 
     /// What went wrong, with what may be meant.
