@@ -7,8 +7,12 @@
 //! ```text
 //!            h              known, because its parent is, or it is a peak
 //!         ┌──┴──┐
-//!         l     r           computed from records, or stored: whichever gives H(l, r) = h
+//!         l     r           computed, or stored: whichever gives H(l, r) = h
 //! ```
+//!
+//! Where a stored node is wrong, the nodes below it may still give it, down to the
+//! stored leaf of a lost record: each node has a few candidates, and the known one
+//! above decides.
 //!
 //! A subtree whose records give its hash is kept. One of which nothing is there
 //! becomes a gap with that hash. One of which something is there is walked further
@@ -20,6 +24,32 @@ use std::collections::BTreeMap;
 
 /// A subtree, by its level and its index within that.
 pub(super) type Place = (u8, u64);
+
+/// What tells a node as it is stored, true or not.
+pub(super) type Stored<'a> = dyn FnMut(Place) -> Result<Option<Hash>> + 'a;
+
+/// How many hashes are tried for one node. A wrong node adds one to those above it,
+/// as long as none of them is found to be stored.
+const CANDIDATES_MAX: usize = 32;
+
+/// The roots of a tree's perfect subtrees, with their places.
+pub(super) fn peaks(range: &CompactRange) -> impl Iterator<Item = (Place, Hash)> {
+    let size = range.size();
+    let levels = (0..64_u8).rev().filter(move |level| size >> level & 1 == 1);
+    // The peak of a level is the last node of it.
+    levels.zip(range.peaks()).map(move |(level, peak)| ((level, (size >> level) - 1), *peak))
+}
+
+/// The leaves of a subtree.
+fn leaves((level, index): Place) -> (u64, u64) {
+    (index << level, (index + 1) << level)
+}
+
+/// The two halves of a subtree; `None` for a leaf.
+fn halves((level, index): Place) -> Option<(Place, Place)> {
+    let below = level.checked_sub(1)?;
+    Some(((below, index * 2), (below, index * 2 + 1)))
+}
 
 /// What is to become of the records of a segment, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,19 +91,13 @@ pub(super) struct Known {
 impl Known {
     /// Of a segment that begins behind the tree `base`.
     pub(super) fn new(base: &CompactRange) -> Self {
-        let size = base.size();
-        let levels = (0..64_u8).rev().filter(|level| size >> level & 1 == 1);
-        let nodes = levels.zip(base.peaks()).map(|(level, peak)| {
-            // The peak of this level is the last node of it.
-            ((level, (size >> level) - 1), *peak)
-        });
-        Self { base: size, nodes: nodes.collect(), covered: Vec::new() }
+        Self { base: base.size(), nodes: peaks(base).collect(), covered: Vec::new() }
     }
 
     /// Notes what was read: a leaf, or a subtree of a gap. They come in order.
     pub(super) fn push(&mut self, level: u8, index: u64, root: Hash) {
         self.nodes.insert((level, index), root);
-        let (start, end) = (index << level, (index + 1) << level);
+        let (start, end) = leaves((level, index));
         match self.covered.last_mut() {
             Some(last) if last.1 == start => last.1 = end,
             _ => self.covered.push((start, end)),
@@ -114,114 +138,142 @@ impl Known {
     pub(super) fn plan(
         mut self,
         behind: &CompactRange,
-        stored: &mut dyn FnMut(Place) -> Result<Option<Hash>>,
+        stored: &mut Stored<'_>,
     ) -> Result<Option<Plan>> {
         self.complete();
-        let mut parts = Vec::new();
-        let size = behind.size();
-        let levels = (0..64_u8).rev().filter(|level| size >> level & 1 == 1);
-        for (level, peak) in levels.zip(behind.peaks()) {
-            let index = (size >> level) - 1;
-            if (index + 1) << level <= self.base {
-                continue;
-            }
-            if !self.descend((level, index), *peak, stored, &mut parts)? {
+        let plan = Plan { parts: Vec::new(), hashes_hold: true };
+        let mut descent = Descent { known: &self, stored, plan };
+        for (place, peak) in peaks(behind) {
+            if !descent.descend(place, peak)? {
                 return Ok(None);
             }
         }
-        let hashes_hold = self.are_stored(&parts, stored)?;
-        Ok(Some(Plan { parts, hashes_hold }))
+        Ok(Some(descent.plan))
     }
+}
 
-    fn descend(
-        &self,
-        place: Place,
-        hash: Hash,
-        stored: &mut dyn FnMut(Place) -> Result<Option<Hash>>,
-        parts: &mut Vec<Part>,
-    ) -> Result<bool> {
-        let (level, index) = place;
-        let (start, end) = (index << level, (index + 1) << level);
-        if end <= self.base {
+/// The way down from nodes that are known to what becomes of the records.
+struct Descent<'a, 's> {
+    known: &'a Known,
+    stored: &'a mut Stored<'s>,
+    plan: Plan,
+}
+
+impl Descent<'_, '_> {
+    /// Plans a subtree whose root is known to be `hash`. Says whether it can be given
+    /// up as far as it is, rather than with something in front of the segment.
+    fn descend(&mut self, place: Place, hash: Hash) -> Result<bool> {
+        let (start, end) = leaves(place);
+        if end <= self.known.base {
             return Ok(true);
         }
-        let (some, all) = self.coverage(start, end);
-        if all && self.nodes.get(&place) == Some(&hash) {
-            parts.push(Part::Keep(end));
+        self.compare(place, hash)?;
+        let (some, all) = self.known.coverage(start, end);
+        if all && self.known.nodes.get(&place) == Some(&hash) {
+            self.compare_below(place)?;
+            self.plan.parts.push(Part::Keep(end));
             return Ok(true);
         }
-        let inside = start >= self.base;
-        if (level == 0 || !some) && inside {
-            parts.push(Part::Gap(level, hash));
-            return Ok(true);
+        let inside = start >= self.known.base;
+        let halves = halves(place).filter(|_| some || !inside);
+        if let Some((left, right)) = halves
+            && let Some((left_hash, right_hash)) = self.children(left, right, hash)?
+        {
+            return Ok(self.descend(left, left_hash)? && self.descend(right, right_hash)?);
         }
-        if let Some(below) = level.checked_sub(1) {
-            let [left, right] = [(below, index * 2), (below, index * 2 + 1)];
-            if let Some((left_hash, right_hash)) = self.children(left, right, hash, stored)? {
-                return Ok(self.descend(left, left_hash, stored, parts)?
-                    && self.descend(right, right_hash, stored, parts)?);
-            }
-        }
-        parts.push(Part::Gap(level, hash));
+        self.plan.parts.push(Part::Gap(place.0, hash));
         Ok(inside)
     }
 
-    /// The hashes of two siblings whose parent is known.
+    /// The hashes of two siblings whose parent is known. What lies below them is asked
+    /// only if they themselves do not give it.
     fn children(
-        &self,
+        &mut self,
         left: Place,
         right: Place,
         parent: Hash,
-        stored: &mut dyn FnMut(Place) -> Result<Option<Hash>>,
     ) -> Result<Option<(Hash, Hash)>> {
-        let lefts = [self.nodes.get(&left).copied(), stored(left)?];
-        let rights = [self.nodes.get(&right).copied(), stored(right)?];
-        for left in lefts.into_iter().flatten() {
-            for right in rights.into_iter().flatten() {
-                if node_hash(&left, &right) == parent {
-                    return Ok(Some((left, right)));
-                }
+        let found = self.pair(left, right, parent, false)?;
+        if found.is_some() { Ok(found) } else { self.pair(left, right, parent, true) }
+    }
+
+    /// Those candidates of two siblings that give their parent.
+    fn pair(
+        &mut self,
+        left: Place,
+        right: Place,
+        parent: Hash,
+        deep: bool,
+    ) -> Result<Option<(Hash, Hash)>> {
+        let rights = self.candidates(right, deep)?;
+        for left in self.candidates(left, deep)? {
+            let is_sibling = |right: &&Hash| node_hash(&left, right) == parent;
+            if let Some(right) = rights.iter().find(is_sibling) {
+                return Ok(Some((left, *right)));
             }
         }
         Ok(None)
     }
 
-    /// Whether the stored hashes are those of the parts.
-    fn are_stored(
-        &self,
-        parts: &[Part],
-        stored: &mut dyn FnMut(Place) -> Result<Option<Hash>>,
-    ) -> Result<bool> {
-        let mut start = self.base;
-        for part in parts {
-            let end = part.end(start);
-            let holds = match part {
-                Part::Keep(_) => self.range_is_stored(start, end, stored)?,
-                Part::Gap(level, root) => stored((*level, start >> level))? == Some(*root),
-            };
-            if !holds {
-                return Ok(false);
-            }
-            start = end;
+    /// What a node may be: as it was computed, as it is stored, and, if that is not the
+    /// same and it is looked at `deep`, what the candidates of its halves give.
+    fn candidates(&mut self, place: Place, deep: bool) -> Result<Vec<Hash>> {
+        let computed = self.known.nodes.get(&place).copied();
+        if leaves(place).1 <= self.known.base {
+            // A peak in front of the segment, which is known.
+            return Ok(computed.into_iter().collect());
         }
-        Ok(true)
+        let stored = (self.stored)(place)?;
+        let mut candidates: Vec<Hash> = computed.into_iter().chain(stored).collect();
+        candidates.dedup();
+        let is_doubtful = computed.is_none() || computed != stored;
+        let Some((left, right)) = halves(place).filter(|_| deep && is_doubtful) else {
+            return Ok(candidates);
+        };
+        // Where what is stored agrees with what is below it, no more has to be guessed.
+        if let Some(stored) = stored
+            && self.pair(left, right, stored, false)?.is_some()
+        {
+            return Ok(candidates);
+        }
+        let lefts = self.candidates(left, true)?;
+        let rights = self.candidates(right, true)?;
+        let direct = candidates.len();
+        let pairs = lefts.iter().flat_map(|left| rights.iter().map(move |right| (left, right)));
+        for (left, right) in pairs {
+            let made = node_hash(left, right);
+            if stored == Some(made) {
+                candidates.truncate(direct);
+                break;
+            }
+            if candidates.len() == CANDIDATES_MAX {
+                break;
+            }
+            if !candidates.contains(&made) {
+                candidates.push(made);
+            }
+        }
+        Ok(candidates)
     }
 
-    fn range_is_stored(
-        &self,
-        start: u64,
-        end: u64,
-        stored: &mut dyn FnMut(Place) -> Result<Option<Hash>>,
-    ) -> Result<bool> {
-        // Those whose last leaf is in it: they were stored when it was appended.
-        for level in 0..64_u8 {
-            let (first, behind) = (start >> level, end >> level);
-            for (place, hash) in self.nodes.range((level, first)..(level, behind)) {
-                if stored(*place)? != Some(*hash) {
-                    return Ok(false);
-                }
+    /// Notes whether a node that is known is stored.
+    fn compare(&mut self, place: Place, hash: Hash) -> Result<()> {
+        if self.plan.hashes_hold {
+            self.plan.hashes_hold = (self.stored)(place)? == Some(hash);
+        }
+        Ok(())
+    }
+
+    /// Notes whether all nodes below one that is kept are stored.
+    fn compare_below(&mut self, place: Place) -> Result<()> {
+        let known = self.known;
+        let (start, end) = leaves(place);
+        for level in 0..place.0 {
+            let row = (level, start >> level)..(level, end >> level);
+            for (place, hash) in known.nodes.range(row) {
+                self.compare(*place, *hash)?;
             }
         }
-        Ok(true)
+        Ok(())
     }
 }
