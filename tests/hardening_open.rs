@@ -325,7 +325,7 @@ fn a_recovery_that_never_succeeds_leaves_no_pile_of_journal_files() {
         let refused = Broker::open(watched(&window, dir.path())).unwrap_err();
         assert!(matches!(refused, Error::Io { .. }), "{refused}");
         let now = files(dir.path(), ".wal").len();
-        assert!(now <= before + 2, "attempt {attempt}: {before} files became {now}");
+        assert!(now <= before + 3, "attempt {attempt}: {before} files became {now}");
     }
     window.permit();
     let broker = Broker::open(watched(&window, dir.path())).unwrap();

@@ -9,7 +9,7 @@ mod support_crash;
 use merkql::broker::{Broker, BrokerConfig};
 use merkql::hash::Hash;
 use merkql::record::Record;
-use merkql::repair::{LostOffsets, Mended, Reason, RepairOptions, Report};
+use merkql::repair::{GivenUp, LostOffsets, Mended, Reason, RepairOptions, Report};
 use merkql::topic::TopicConfig;
 use merkql::{repair, verify};
 use std::collections::BTreeSet;
@@ -44,6 +44,11 @@ impl Image {
     /// Sixty records, in segments of at most so many bytes.
     fn of(segment_bytes: u64) -> Self {
         Self::with(segment_bytes, &TopicConfig::default())
+    }
+
+    /// Sixty, of which the last ten are retained.
+    fn of_few() -> Self {
+        Self::with(1024, &TopicConfig { retention_records: Some(10), ..TopicConfig::default() })
     }
 
     fn with(segment_bytes: u64, topic: &TopicConfig) -> Self {
@@ -313,6 +318,59 @@ fn no_more_is_given_up_than_what_nothing_tells_the_hashes_of() {
 fn peaks(size: u64) -> Vec<(u32, u64)> {
     let levels = (0..u64::BITS).rev().filter(|level| size >> level & 1 == 1);
     levels.map(|level| (level, (size >> level) - 1)).collect()
+}
+
+#[test]
+fn roots_in_front_of_the_first_segment_are_mended() {
+    let image = Image::of_few();
+    let base = image.segments()[0].start;
+    assert!(peaks(base).len() > 1, "{base}");
+    for (level, index) in peaks(base) {
+        let dir = image.copy();
+        damage_node(dir.path(), level, index);
+        let report = repaired(dir.path(), &image);
+        assert_eq!((report.lost, report.mended), (vec![], vec![hashes()]), "level {level}");
+        // Beside a damaged record, too, which is judged in another way.
+        let dir = image.copy();
+        damage_node(dir.path(), level, index);
+        damage_record(dir.path(), RECORDS - 1);
+        let report = repaired(dir.path(), &image);
+        assert_eq!(report.lost, [lost(RECORDS - 1..RECORDS, Reason::Damaged)], "level {level}");
+    }
+}
+
+#[test]
+fn a_sector_of_hashes_in_front_of_the_first_segment_costs_those_of_removed_records_alone() {
+    let image = Image::of_few();
+    let dir = image.copy();
+    let path = only_file(dir.path(), "hashes");
+    let mut content = fs::read(&path).unwrap();
+    let (level, index) = *peaks(image.segments()[0].start).last().unwrap();
+    let end = slot(level, index) + 32;
+    content[end - 512..end].fill(0);
+    fs::write(&path, content).unwrap();
+    let report = repaired(dir.path(), &image);
+    let given_up = GivenUp::RemovedHashes { topic: "t".to_owned(), partition: 0 };
+    assert_eq!((report.lost, report.given_up), (vec![], vec![given_up]));
+    assert_eq!(report.mended, [hashes()]);
+}
+
+#[test]
+fn the_roots_of_a_partition_without_segments_are_mended() {
+    let image = Image::of(1024);
+    let broker = Broker::open(config(image.dir.path(), 1024)).unwrap();
+    broker.delete_records("t", 0, RECORDS).unwrap();
+    broker.maintain().unwrap();
+    Broker::close(&broker).unwrap();
+    drop(broker);
+    let image = Image::found(image.dir);
+    assert!(image.segments().is_empty());
+    for (level, index) in peaks(RECORDS) {
+        let dir = image.copy();
+        damage_node(dir.path(), level, index);
+        let report = repaired(dir.path(), &image);
+        assert_eq!((report.lost, report.mended), (vec![], vec![hashes()]), "level {level}");
+    }
 }
 
 fn crc32c(seed: u32, parts: &[&[u8]]) -> u32 {

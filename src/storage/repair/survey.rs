@@ -9,7 +9,7 @@
 //! ```
 
 use super::frames::{Span, Spans, Window, find_spans};
-use super::nodes::{Known, Part, Place, Plan};
+use super::nodes::{Known, Part, Place, Plan, peaks};
 use crate::error::{Error, Result};
 use crate::merkle::{CompactRange, Hash, leaf_hash, stored_index};
 use crate::repair::Reason;
@@ -48,15 +48,17 @@ pub(super) struct Survey {
 impl Survey {
     pub(super) fn of(log: &PartitionLog) -> Result<Self> {
         let view = log.view();
-        let mut survey = Self::default();
+        let front = view.segments.first().map_or(&view.range, |first| &first.base_range);
         let readable = unreadable_slots(log)?.is_empty();
-        match survey.is_sound(log, &view) {
-            Ok(true) => {
-                survey.hashes_fail |= !readable;
+        let hashes_fail = !readable || !is_stored(log, front)?;
+        let mut survey = Self { hashes_fail, ..Self::default() };
+        match hashes_hold(log, &view, front) {
+            Ok(Some(hold)) => {
+                survey.hashes_fail |= !hold;
                 return Ok(survey);
             }
             Err(error) if !is_damage(&error) => return Err(error),
-            _ => survey.hashes_fail = !readable,
+            _ => {}
         }
         let log_start = log.log_start();
         for (index, segment) in view.segments.iter().enumerate() {
@@ -68,24 +70,6 @@ impl Survey {
         }
         survey.lost = merged(std::mem::take(&mut survey.lost), log_start);
         Ok(survey)
-    }
-
-    /// Whether records and stored hashes are what they should be. If the hashes
-    /// alone are not, that is noted.
-    fn is_sound(&mut self, log: &PartitionLog, view: &View) -> Result<bool> {
-        let start = view.segments.first().map_or(&view.range, |first| &first.base_range);
-        let mut fails = false;
-        let computed = log.compute_tree(view, start.clone(), &mut |slot, hashes| {
-            let mut stored = vec![0; hashes.len()];
-            let read = log.hashes.file.read_exact(&mut stored, slot.saturating_mul(SLOT_BYTES));
-            match read {
-                Err(error @ Error::TooManyOpenFiles { .. }) => return Err(error),
-                read => fails |= !hashes.is_empty() && (read.is_err() || stored != hashes),
-            }
-            Ok(())
-        })?;
-        self.hashes_fail = fails;
-        Ok(computed == view.range)
     }
 
     fn judge(
@@ -124,6 +108,33 @@ impl Survey {
         self.damaged.push(Damaged { segment: Arc::clone(segment), spans, parts });
         Ok(())
     }
+}
+
+/// Whether the roots in front of a log's first segment are stored: nothing else there
+/// is known.
+fn is_stored(log: &PartitionLog, front: &CompactRange) -> Result<bool> {
+    for (place, peak) in peaks(front) {
+        if stored(log, place)? != Some(peak) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether the stored hashes from `front` on are those of the records; `None` if the
+/// records are not those of the tree.
+fn hashes_hold(log: &PartitionLog, view: &View, front: &CompactRange) -> Result<Option<bool>> {
+    let mut hold = true;
+    let computed = log.compute_tree(view, front.clone(), &mut |slot, hashes| {
+        let mut stored = vec![0; hashes.len()];
+        let read = log.hashes.file.read_exact(&mut stored, slot.saturating_mul(SLOT_BYTES));
+        match read {
+            Err(error @ Error::TooManyOpenFiles { .. }) => return Err(error),
+            read => hold &= hashes.is_empty() || (read.is_ok() && stored == hashes),
+        }
+        Ok(())
+    })?;
+    Ok((computed == view.range).then_some(hold))
 }
 
 /// The whole frames of a segment. Where they do not account for everything, they are
