@@ -260,10 +260,10 @@ impl<'s> FrameReader<'s> {
                 let fits = position.saturating_add(header.frame_len() as u64) <= self.end;
                 possible.contains(&header.offset) && fits
             });
-            if let Some(header) = header {
-                if self.is_whole(*position, &header)? {
-                    return Ok(Some(header.offset));
-                }
+            if let Some(header) = header
+                && self.is_whole(*position, &header)?
+            {
+                return Ok(Some(header.offset));
             }
             *position += 1;
         }
