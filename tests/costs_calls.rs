@@ -6,6 +6,7 @@
 mod support;
 
 use merkql::broker::{Broker, BrokerConfig, BrokerRef};
+use merkql::compression::Compression;
 use merkql::record::BytesProducerRecord;
 use merkql::topic::{Compaction, TopicConfig};
 use std::fs;
@@ -214,4 +215,40 @@ fn the_first_read_within_a_sealed_segment_goes_through_its_index() {
     assert!(guard.read(2000).unwrap().is_some());
     let reads = window.take_reads();
     assert!(reads < 8, "{reads} reads: the segment was looked through");
+}
+
+#[test]
+fn a_time_within_a_long_segment_is_found_through_its_index() {
+    let dir = scratch();
+    let window = Watched::swift().seeing_reads();
+    let broker = window.open(dir.path());
+    let producer = Broker::producer(&broker);
+    for second in 0..50 {
+        let at = chrono::DateTime::from_timestamp(second, 0).unwrap();
+        let record = BytesProducerRecord::without_key("t", "x".repeat(1000)).with_timestamp(at);
+        producer.send_bytes_batch(&vec![record; 100]).unwrap();
+    }
+    let view = partition(&broker, "t", 0);
+    window.take();
+    let at = chrono::DateTime::from_timestamp(40, 0).unwrap();
+    assert_eq!(view.offset_for_timestamp(at).unwrap(), Some(4000));
+    let reads = window.take_reads();
+    assert!(reads < 4, "{reads} reads: the segment was looked through");
+}
+
+#[test]
+fn room_is_taken_for_compressed_records_before_the_commit_and_never_behind_it() {
+    let dir = scratch();
+    let window = Watched::swift();
+    let config = BrokerConfig { compression: Compression::Lz4, ..window.config(dir.path()) };
+    let broker = Broker::open(config).unwrap();
+    let producer = Broker::producer(&broker);
+    // Digits shrink to about a half, so that a block of them stays long.
+    let digits: String = (0..40_000).map(|number| number.to_string()).collect();
+    for round in 0..3 {
+        window.take();
+        producer.send_batch(&vec![keyless("t", digits.as_str()); 4]).unwrap();
+        let grown = window.take().into_iter().find(|call| call.op == Op::Write && call.grows);
+        assert_eq!(grown, None, "round {round}");
+    }
 }

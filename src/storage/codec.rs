@@ -211,3 +211,23 @@ pub(crate) fn crc32c(seed: u32, parts: &[&[u8]]) -> u32 {
     let [a, b, c, d, ..] = digest.finalize().to_le_bytes();
     u32::from_le_bytes([a, b, c, d])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_varint_has_one_form() {
+        for value in [0, 1, 127, 128, 300, u64::MAX] {
+            let mut bytes = Vec::new();
+            bytes.put_varint(value);
+            assert_eq!(Decoder::new(&bytes).varint("a number"), Ok(value));
+            // The same with a byte of zero behind it.
+            if let Some(last) = bytes.last_mut() {
+                *last |= 0x80;
+            }
+            bytes.push(0);
+            assert!(Decoder::new(&bytes).varint("a number").is_err(), "{bytes:?}");
+        }
+    }
+}

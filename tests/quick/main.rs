@@ -10,6 +10,10 @@
 
 #[path = "../admin.rs"]
 mod admin;
+#[path = "../async_poll.rs"]
+mod async_poll;
+#[path = "../async_send.rs"]
+mod async_send;
 #[path = "../bad_input.rs"]
 mod bad_input;
 #[path = "../bytes.rs"]
@@ -60,6 +64,8 @@ mod proofs;
 mod refused_directories;
 #[path = "../repair.rs"]
 mod repair;
+#[path = "../repair_hashes.rs"]
+mod repair_hashes;
 #[path = "../repair_journal.rs"]
 mod repair_journal;
 #[path = "../repair_slots.rs"]
