@@ -11,7 +11,7 @@ use crate::env::Access;
 use crate::env::exact::write_all_at;
 use crate::error::{Error, IoContext, Result};
 use crate::repair::{GivenUp, Mended, Report};
-use crate::storage::hashes::{GIVEN_UP, SLOT_BYTES};
+use crate::storage::hashes::GIVEN_UP;
 use crate::storage::options::StorageOptions;
 use crate::storage::store::Env;
 use crate::storage::verify::verify;
@@ -20,6 +20,8 @@ use std::path::Path;
 
 /// Marks may bring a contradiction further up to light, one level a round.
 const ROUNDS_MAX: usize = 128;
+/// How many stored hashes are given up with one write.
+const PIECE_SLOTS: usize = 32 << 10;
 
 /// Keeps copies of stored hashes that are wrong, and tells of them: already the opening
 /// may make them anew.
@@ -108,10 +110,14 @@ fn left(finding: &Finding) -> Error {
 fn give_up(env: &Env, finding: &Finding) -> Result<()> {
     let path = &finding.path;
     let file = env.file_system.open(path, Access::ReadWrite).at("open", path)?;
-    let slots = finding.len_bytes / SLOT_BYTES;
-    for slot in 0..slots {
-        let position = finding.position + slot * SLOT_BYTES;
-        write_all_at(&*file, &GIVEN_UP, position).at("write", path)?;
+    let mut position = finding.position;
+    let end = position.saturating_add(finding.len_bytes);
+    let piece = GIVEN_UP.repeat(PIECE_SLOTS);
+    while position < end {
+        let wanted = usize::try_from(end - position).unwrap_or(piece.len());
+        let piece = piece.get(..wanted).unwrap_or(&piece);
+        write_all_at(&*file, piece, position).at("write", path)?;
+        position += piece.len() as u64;
     }
     file.sync_data().at("sync", path)
 }
