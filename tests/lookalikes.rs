@@ -112,7 +112,7 @@ fn place_in_journal(dir: &Path, marker: &[u8]) -> Option<(std::path::PathBuf, us
 
 #[test]
 fn a_torn_block_with_a_value_full_of_headers_of_blocks_is_dropped_in_no_time() {
-    const BYTES: usize = 48 << 20;
+    const BYTES: usize = 24 << 20;
     let config = |dir: &Path| BrokerConfig { max_record_bytes: 60 << 20, ..BrokerConfig::new(dir) };
     let dir = memory_dir();
     let send = |dir: &Path, value: Vec<u8>| {
