@@ -72,6 +72,12 @@ fn a_log_of_merkql_0_2_is_recognised() {
     recognised();
     fs::remove_file(log.join("config.bin")).unwrap();
     recognised();
+    fs::remove_dir_all(log.join("topics")).unwrap();
+    fs::write(log.join("config.bin"), [1, 2, 3]).unwrap();
+    recognised();
+    fs::remove_file(log.join("config.bin")).unwrap();
+    fs::create_dir(log.join("groups")).unwrap();
+    recognised();
 }
 
 #[test]
