@@ -252,3 +252,17 @@ fn room_is_taken_for_compressed_records_before_the_commit_and_never_behind_it() 
         assert_eq!(grown, None, "round {round}");
     }
 }
+
+#[test]
+fn compressed_records_are_packed_in_blocks_that_a_reader_of_one_can_afford() {
+    let dir = scratch();
+    let window = Watched::swift();
+    let config = BrokerConfig { compression: Compression::Lz4, ..window.config(dir.path()) };
+    let broker = Broker::open(config).unwrap();
+    let digits: String = (0..4_000).map(|number| number.to_string()).collect();
+    Broker::producer(&broker).send_batch(&vec![keyless("t", digits.as_str()); 100]).unwrap();
+    Broker::close(&broker).unwrap();
+    let content = fs::read(only_file(dir.path(), ".log")).unwrap();
+    let first_frame_len = u32::from_le_bytes(content[..4].try_into().unwrap()) as usize;
+    assert!(first_frame_len < content.len() / 4, "{first_frame_len} of {}", content.len());
+}
