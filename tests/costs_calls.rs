@@ -236,12 +236,16 @@ fn a_time_within_a_long_segment_is_found_through_its_index() {
     assert!(reads < 4, "{reads} reads: the segment was looked through");
 }
 
+fn open_compressed(window: &Watched, dir: &Path) -> BrokerRef {
+    let config = BrokerConfig { compression: Compression::Lz4, ..window.config(dir) };
+    Broker::open(config).unwrap()
+}
+
 #[test]
 fn room_is_taken_for_compressed_records_before_the_commit_and_never_behind_it() {
     let dir = scratch();
     let window = Watched::swift();
-    let config = BrokerConfig { compression: Compression::Lz4, ..window.config(dir.path()) };
-    let broker = Broker::open(config).unwrap();
+    let broker = open_compressed(&window, dir.path());
     let producer = Broker::producer(&broker);
     // Digits shrink to about a half, so that a block of them stays long.
     let digits: String = (0..40_000).map(|number| number.to_string()).collect();
@@ -257,8 +261,7 @@ fn room_is_taken_for_compressed_records_before_the_commit_and_never_behind_it() 
 fn compressed_records_are_packed_in_blocks_that_a_reader_of_one_can_afford() {
     let dir = scratch();
     let window = Watched::swift();
-    let config = BrokerConfig { compression: Compression::Lz4, ..window.config(dir.path()) };
-    let broker = Broker::open(config).unwrap();
+    let broker = open_compressed(&window, dir.path());
     let digits: String = (0..4_000).map(|number| number.to_string()).collect();
     Broker::producer(&broker).send_batch(&vec![keyless("t", digits.as_str()); 100]).unwrap();
     Broker::close(&broker).unwrap();

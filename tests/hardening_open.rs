@@ -290,22 +290,28 @@ fn what_a_clean_open_only_saw_is_made_durable_before_it_is_built_upon() {
     }
 }
 
+/// Opens the log again and again through a window that makes each attempt fail: at most
+/// `more` files of the journal are added in all.
+fn assert_no_pile(window: &Watched, dir: &Path, more: usize, is_expected: fn(&Error) -> bool) {
+    let before = files(dir, ".wal").len();
+    for attempt in 0..20 {
+        let refused = Broker::open(watched(window, dir)).unwrap_err();
+        assert!(is_expected(&refused), "{refused}");
+        let now = files(dir, ".wal").len();
+        assert!(now <= before + more, "attempt {attempt}: {before} files became {now}");
+    }
+}
+
 #[test]
 fn a_full_disk_at_every_opening_leaves_no_pile_of_journal_files() {
     let (dir, acknowledged) = killed_log();
-    let before = files(dir.path(), ".wal").len();
     // Names can be made, but nothing can be written to them.
     let window = Watched::swift();
     let grows = |op| matches!(op, Op::Allocate | Op::Write | Op::SetLen);
     window.refuse(move |call| {
         (call.grows && grows(call.op)).then(|| io::ErrorKind::StorageFull.into())
     });
-    for attempt in 0..20 {
-        let refused = Broker::open(watched(&window, dir.path())).unwrap_err();
-        assert!(matches!(refused, Error::DiskFull { .. }), "{refused}");
-        let now = files(dir.path(), ".wal").len();
-        assert!(now <= before + 1, "attempt {attempt}: {before} files became {now}");
-    }
+    assert_no_pile(&window, dir.path(), 1, |refused| matches!(refused, Error::DiskFull { .. }));
     window.permit();
     let broker = Broker::open(watched(&window, dir.path())).unwrap();
     assert_kept(&broker, &acknowledged, "after a full disk");
@@ -315,18 +321,12 @@ fn a_full_disk_at_every_opening_leaves_no_pile_of_journal_files() {
 #[test]
 fn a_recovery_that_never_succeeds_leaves_no_pile_of_journal_files() {
     let (dir, acknowledged) = killed_log();
-    let before = files(dir.path(), ".wal").len();
     let window = Watched::swift();
     window.refuse(|call| {
         let is_slot = call.path.file_name().is_some_and(|name| name == "manifest.a");
         (is_slot && call.op == Op::Write).then(broken)
     });
-    for attempt in 0..20 {
-        let refused = Broker::open(watched(&window, dir.path())).unwrap_err();
-        assert!(matches!(refused, Error::Io { .. }), "{refused}");
-        let now = files(dir.path(), ".wal").len();
-        assert!(now <= before + 3, "attempt {attempt}: {before} files became {now}");
-    }
+    assert_no_pile(&window, dir.path(), 3, |refused| matches!(refused, Error::Io { .. }));
     window.permit();
     let broker = Broker::open(watched(&window, dir.path())).unwrap();
     assert_kept(&broker, &acknowledged, "after a slot that took no writes");

@@ -68,8 +68,6 @@ pub(crate) fn read_chain(context: &JournalContext, start: &JournalStart) -> Resu
         generation: start.generation,
         nonce: start.nonce,
         nonces: BTreeSet::from([start.nonce]),
-        passed: BTreeSet::from([start.file]),
-        copies: BTreeMap::new(),
         next_sequence: start.sequence,
         opened: None,
         blocks: Vec::new(),
@@ -78,12 +76,12 @@ pub(crate) fn read_chain(context: &JournalContext, start: &JournalStart) -> Resu
     };
     reader.require_file(start.file, start.file_len)?;
     while reader.step()? {}
-    let generation_max = reader.refuse_strays(start)?;
+    let Strays { generation_max, superseded } = reader.refuse_strays(start)?;
     Ok(Chain {
         generation_max,
         number_max: number_max(&files, start.file),
         numbers: files.keys().copied().collect(),
-        superseded: reader.superseded(),
+        superseded,
         torn: reader.torn,
         blocks: reader.blocks,
     })
@@ -209,15 +207,19 @@ struct ChainReader<'a> {
     nonce: u64,
     /// Those of all generations that the chain has passed.
     nonces: BTreeSet<u64>,
-    /// The files that it has passed.
-    passed: BTreeSet<u64>,
-    /// The files that it has not passed, though they begin with its last block, by generation.
-    copies: BTreeMap<u64, u64>,
     next_sequence: u64,
     blocks: Vec<ChainBlock>,
     /// Where the chain's blocks lie: by file and position, where each ends.
     covered: BTreeMap<(u64, u64), u64>,
     torn: bool,
+}
+
+/// What stands beside the chain.
+struct Strays {
+    /// The greatest generation in use, the chain's included.
+    generation_max: u64,
+    /// See [`Chain::superseded`].
+    superseded: BTreeSet<u64>,
 }
 
 impl ChainReader<'_> {
@@ -308,7 +310,6 @@ impl ChainReader<'_> {
         if header.successor != 0 {
             self.require_file(header.successor, PAGE_BYTES)?;
         }
-        self.passed.insert(number);
         if header.sequence == self.next_sequence {
             self.blocks.push(ChainBlock {
                 sequence: header.sequence,
@@ -333,9 +334,10 @@ impl ChainReader<'_> {
     }
 
     /// A valid block behind the end of the chain is proof that one which was
-    /// acknowledged is missing. Returns the greatest generation in use.
-    fn refuse_strays(&mut self, start: &JournalStart) -> Result<u64> {
+    /// acknowledged is missing.
+    fn refuse_strays(&mut self, start: &JournalStart) -> Result<Strays> {
         let mut generation_max = self.generation;
+        let mut copies = BTreeMap::new();
         let forgives = self.context.probe.canary("cut-at-first-bad-block");
         for (number, len) in self.files {
             let mut found = Vec::new();
@@ -359,10 +361,9 @@ impl ChainReader<'_> {
                     continue;
                 }
                 generation_max = generation_max.max(header.generation);
-                let is_copy =
-                    position == 0 && header.sequence.saturating_add(1) == self.next_sequence;
-                if is_copy && !self.passed.contains(number) {
-                    self.copies.insert(header.generation, *number);
+                let is_last = header.sequence.saturating_add(1) == self.next_sequence;
+                if is_last && position == 0 && *number != start.file {
+                    copies.insert(header.generation, *number);
                 }
                 if header.sequence >= self.next_sequence && !forgives {
                     let reason = format!(
@@ -373,13 +374,10 @@ impl ChainReader<'_> {
                 }
             }
         }
-        Ok(generation_max)
-    }
-
-    /// Files that are no more than copies of the last block. The first one of them may be
-    /// where it was written first, and named by a block that an older slot leads to.
-    fn superseded(&self) -> BTreeSet<u64> {
-        self.copies.values().skip(1).copied().collect()
+        // The first copy may be where the block was written, and named by one that an
+        // older slot leads to.
+        let superseded = copies.into_values().skip(1).collect();
+        Ok(Strays { generation_max, superseded })
     }
 
     /// The header at a place once more, through a fresh handle; `first` if there is none.

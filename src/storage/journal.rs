@@ -163,8 +163,8 @@ impl Journal {
 
     /// Begins a new generation in a new file, with the block that recovery
     /// found last, if any, as its first: a kill or a failed sync may have left
-    /// that block in the cache alone. `sequence` is that of the next block, and
-    /// `previous_nonce` that of the generation which the first one follows: where
+    /// that block in the cache alone. `sequence` is that of the generation's first
+    /// block, and `previous_nonce` that of the generation which it follows: where
     /// the slots' syncs were lies, an old slot still leads here.
     pub(crate) fn begin_generation(
         context: JournalContext,
@@ -174,16 +174,10 @@ impl Journal {
         previous_nonce: u64,
         last: Option<&mut BlockBuffer>,
     ) -> Result<Self> {
-        let Some(block) = last else {
-            let mut journal = Self::begin_with_room(context, number, generation, sequence, 0)?;
-            journal.previous_nonce = previous_nonce;
-            return Ok(journal);
-        };
-        let block_bytes = block_len(block.body_len());
-        let sequence = sequence.saturating_sub(1);
-        let mut journal =
-            Self::begin_with_room(context, number, generation, sequence, block_bytes)?;
+        let room_bytes = last.as_ref().map_or(0, |block| block_len(block.body_len()));
+        let mut journal = Self::begin_with_room(context, number, generation, sequence, room_bytes)?;
         journal.previous_nonce = previous_nonce;
+        let Some(block) = last else { return Ok(journal) };
         let anchored = journal.write(block).and_then(|()| {
             if journal.context.probe.canary("anchor-not-synced") { Ok(()) } else { journal.sync() }
         });

@@ -45,14 +45,16 @@ pub(crate) fn anchor(
 ) -> Result<Journal> {
     let number = chain.number_max.saturating_add(1);
     let generation = chain.generation_max.saturating_add(1);
-    let Some(last) = chain.blocks.last() else {
-        let (sequence, nonce) = (start.sequence, start.nonce);
-        return Journal::begin_generation(context, number, generation, sequence, nonce, None);
-    };
-    let mut block = BlockBuffer::new();
-    block.set_body(&last.body, last.entries);
-    let (sequence, nonce) = (last.sequence + 1, last.link_nonce);
-    Journal::begin_generation(context, number, generation, sequence, nonce, Some(&mut block))
+    let last = chain.blocks.last();
+    let (sequence, previous_nonce) =
+        last.map_or((start.sequence, start.nonce), |last| (last.sequence, last.link_nonce));
+    let mut block = last.map(|last| {
+        let mut block = BlockBuffer::new();
+        block.set_body(&last.body, last.entries);
+        block
+    });
+    let block = block.as_mut();
+    Journal::begin_generation(context, number, generation, sequence, previous_nonce, block)
 }
 
 impl Store {
@@ -76,8 +78,8 @@ impl Store {
             self.env.probe.mark("recovery.torn_block_dropped");
         }
         // Otherwise attempts that come so far and fail would fill the disk.
-        let superseded = |number: &u64| chain.superseded.contains(number);
-        self.remove_journal_files(writer, chain, superseded)?;
+        let superseded = &chain.superseded;
+        self.remove_journal_files(writer, superseded.iter())?;
         self.replace_folders(&findings)?;
         self.cut(writer, &findings)?;
         self.replay(writer, chain, &findings)?;
@@ -90,7 +92,8 @@ impl Store {
         self.sync_names()?;
         let manifest = self.tables().to_manifest(self.context.log_id, writer.journal.start());
         writer.slots.write(&manifest)?;
-        self.remove_journal_files(writer, chain, |number| !superseded(number))?;
+        let others = chain.numbers.iter().filter(|number| !superseded.contains(number));
+        self.remove_journal_files(writer, others)?;
         self.clear(writer, findings);
         self.env.probe.mark("recovery.complete");
         Ok(())
@@ -303,18 +306,16 @@ impl Store {
         Ok(())
     }
 
-    /// Removes the `chosen` ones of the journal's files: recovery goes on in another one.
-    fn remove_journal_files(
+    /// Removes files of the journal: recovery goes on in another one.
+    fn remove_journal_files<'n>(
         &self,
         writer: &Writer,
-        chain: &Chain,
-        chosen: impl Fn(&u64) -> bool,
+        mut numbers: impl Iterator<Item = &'n u64>,
     ) -> Result<()> {
-        for number in chain.numbers.iter().filter(|number| chosen(number)) {
+        numbers.try_for_each(|number| {
             let path = writer.journal.path_of(*number);
-            self.env.file_system.remove_file(&path).at("remove", &path)?;
-        }
-        Ok(())
+            self.env.file_system.remove_file(&path).at("remove", &path)
+        })
     }
 
     /// Removes what neither slot names: it is not needed, and takes room.
