@@ -9,10 +9,16 @@ pub(crate) enum Op {
     Send(Vec<usize>),
     /// Two sends that are pending at once.
     Enqueue(Vec<usize>, Vec<usize>),
+    /// Batches with the producer's next sequences.
     Numbered {
         producer: u64,
+        batches: Vec<Vec<usize>>,
+    },
+    /// One of a producer's batches again, by how many sequences it lies back,
+    /// counted round those that it has sent.
+    Repeat {
+        producer: u64,
         back: u64,
-        topics: Vec<usize>,
     },
     TooEarly {
         producer: u64,
@@ -59,8 +65,9 @@ pub(crate) fn ops() -> impl Strategy<Value = Vec<Op>> {
         // More than a journal file holds.
         1 => prop::collection::vec(0..TOPICS.len(), 180..220).prop_map(Op::Send),
         2 => (topics(), topics()).prop_map(|(first, second)| Op::Enqueue(first, second)),
-        4 => (0..PRODUCERS, prop_oneof![3 => Just(0), 2 => 0..11_u64], topics())
-            .prop_map(|(producer, back, topics)| Op::Numbered { producer, back, topics }),
+        4 => (0..PRODUCERS, prop::collection::vec(topics(), 1..16))
+            .prop_map(|(producer, batches)| Op::Numbered { producer, batches }),
+        6 => (0..PRODUCERS, 0..1_000_u64).prop_map(|(producer, back)| Op::Repeat { producer, back }),
         1 => (0..PRODUCERS).prop_map(|producer| Op::TooEarly { producer }),
         2 => (partition.clone(), 0..60_u64)
             .prop_map(|(partition, offset)| Op::Read { partition, offset }),
