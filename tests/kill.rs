@@ -69,7 +69,11 @@ fn what_was_acknowledged_survives_every_kill() {
     let dir = tempfile::tempdir().unwrap();
     create_topics(dir.path());
     let mut parent = Parent::default();
-    while parent.kills < kills_wanted {
+    // Some hit nothing that is asked for in the end: how long what they are to hit takes is
+    // up to the disk.
+    while parent.kills < kills_wanted
+        || (parent.lacks().is_some() && parent.kills < 10 * kills_wanted)
+    {
         let mut up_to_ms = |ms: u64| Duration::from_micros(random.below(1000 * ms));
         let at_work = Duration::from_millis(WORK_MS_MIN) + up_to_ms(WORK_MS_MAX - WORK_MS_MIN);
         parent.kill_one(dir.path(), Moment::AfterStart(at_work));
@@ -203,12 +207,17 @@ impl Parent {
         at_least("roots", counts.roots, 2);
         at_least("records read", counts.records_read, 100);
         if self.kills >= 50 {
-            assert!(counts.commits > 0, "nothing was committed");
-            assert!(self.kills_in_recovery > 0, "no kill hit a recovery");
-            for mark in ["checkpoint.complete", "journal.recycled", "recovery.block_replayed"] {
-                assert!(self.marks.contains_key(mark), "{mark} never happened");
-            }
+            assert_eq!(self.lacks(), None, "this never happened");
         }
+    }
+
+    /// What has to happen in a run of many kills, and has not happened yet.
+    fn lacks(&self) -> Option<&'static str> {
+        let marks = ["checkpoint.complete", "journal.recycled", "recovery.block_replayed"];
+        let mark = marks.into_iter().find(|mark| !self.marks.contains_key(*mark));
+        let recovery = (self.kills_in_recovery == 0).then_some("a kill in a recovery");
+        let commit = (self.ledger.counts.commits == 0).then_some("a commit");
+        mark.or(recovery).or(commit)
     }
 }
 

@@ -17,7 +17,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use support::*;
-use support_crash::{copy_dir, memory_dir};
+use support_crash::copy_dir;
 
 const VALUE_BYTES: usize = 8 << 20;
 const PAGE: usize = 4096;
@@ -75,7 +75,7 @@ fn a_value_full_of_headers_that_was_torn_on_its_way_to_its_partition_is_recovere
     producer.send(&keyless("t", "first")).unwrap();
     let value = headers_of_frames();
     producer.send_bytes(&BytesProducerRecord::without_key("t", value.clone())).unwrap();
-    let image = memory_dir();
+    let image = scratch();
     copy_dir(dir.path(), image.path());
     drop(broker);
     let path = only_file(image.path(), ".log");
@@ -114,20 +114,20 @@ fn place_in_journal(dir: &Path, marker: &[u8]) -> Option<(std::path::PathBuf, us
 fn a_torn_block_with_a_value_full_of_headers_of_blocks_is_dropped_in_no_time() {
     const BYTES: usize = 24 << 20;
     let config = |dir: &Path| BrokerConfig { max_record_bytes: 60 << 20, ..BrokerConfig::new(dir) };
-    let dir = memory_dir();
+    let dir = scratch();
     let send = |dir: &Path, value: Vec<u8>| {
         let broker = Broker::open(config(dir)).unwrap();
         let record = BytesProducerRecord::without_key("t", value);
         Broker::producer(&broker).send_bytes(&record).unwrap();
-        let image = memory_dir();
+        let image = scratch();
         copy_dir(dir, image.path());
         image
     };
     drop(send(dir.path(), b"first".to_vec()));
-    let before = memory_dir();
+    let before = scratch();
     copy_dir(dir.path(), before.path());
     // Where a value of this length comes to lie.
-    let probe = memory_dir();
+    let probe = scratch();
     copy_dir(dir.path(), probe.path());
     let marked = send(probe.path(), [b"a marker".to_vec(), vec![b' '; BYTES - 8]].concat());
     let (path, at) = place_in_journal(marked.path(), b"a marker").unwrap();

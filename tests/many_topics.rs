@@ -9,6 +9,7 @@ use merkql::broker::{Broker, BrokerConfig, BrokerRef};
 use merkql::producer::Producer;
 use merkql::record::ProducerRecord;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use support::watched::Watched;
 use support::*;
@@ -57,6 +58,13 @@ fn at_rest(window: &Watched, dir: &Path, shape: Shape, partitions: u32) -> Broke
     broker
 }
 
+/// Each of these tests takes more than half of the file handles that a process mostly may
+/// have, so they run one after the other.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn send_to_first(producer: &Producer, shape: Shape) {
     let topic = if shape == Shape::OneTopic { "t" } else { "t0" };
     // With a key, so that it is always the same partition.
@@ -65,6 +73,7 @@ fn send_to_first(producer: &Producer, shape: Shape) {
 
 #[test]
 fn an_append_does_as_many_operations_among_a_thousand_partitions_as_alone() {
+    let _alone = alone();
     for shape in [Shape::OneTopic, Shape::ManyTopics] {
         let operations = |partitions| {
             let dir = scratch();
@@ -84,6 +93,7 @@ fn an_append_does_as_many_operations_among_a_thousand_partitions_as_alone() {
 
 #[test]
 fn no_single_append_pays_for_a_thousand_dirty_partitions() {
+    let _alone = alone();
     for shape in [Shape::OneTopic, Shape::ManyTopics] {
         let dir = scratch();
         let window = Watched::swift();
@@ -116,6 +126,7 @@ fn no_single_append_pays_for_a_thousand_dirty_partitions() {
 
 #[test]
 fn a_thousand_partitions_open_quickly_within_the_handles_they_may_have() {
+    let _alone = alone();
     for shape in [Shape::OneTopic, Shape::ManyTopics] {
         let dir = scratch();
         let window = Watched::swift();
@@ -136,6 +147,7 @@ fn a_thousand_partitions_open_quickly_within_the_handles_they_may_have() {
 
 #[test]
 fn a_topic_of_a_thousand_partitions_is_made_with_a_handful_of_syncs() {
+    let _alone = alone();
     let dir = scratch();
     let window = Watched::swift();
     let broker = window.open(dir.path());

@@ -28,7 +28,7 @@ const LONG: usize = SHORT * FACTOR;
 #[track_caller]
 fn grows_with_its_length(name: Name, story: impl Fn(usize) -> String) -> Verdict {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    const TRIES: RangeInclusive<usize> = 3..=6;
+    const TRIES: RangeInclusive<usize> = 3..=30;
     const RATIO_MAX: u32 = 450;
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let of_length = |length| History::parse(&story(length), Format::Edn).expect("a history");

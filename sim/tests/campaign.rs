@@ -50,7 +50,7 @@ fn shards_together_do_what_the_whole_does() {
 
 #[test]
 fn a_campaign_stops_when_its_time_is_over() {
-    let campaign = Campaign { seeds: None, time: Some(Duration::from_millis(300)), ..small() };
+    let campaign = Campaign { seeds: None, time: Some(Duration::from_secs(1)), ..small() };
     let report = campaign.run(|_| {});
     assert!(report.seeds > 0);
     assert_eq!(report.outcomes.values().sum::<u64>(), report.seeds);

@@ -28,13 +28,13 @@ fn text_of(output: &Output) -> String {
 }
 
 #[test]
-fn nothing_that_was_acknowledged_is_lost_by_twenty_kills() {
+fn nothing_that_was_acknowledged_is_lost_by_forty_kills() {
     let dir = tempfile::tempdir().unwrap();
-    let (output, json) = real(dir.path(), &["--kills", "20"]);
+    let (output, json) = real(dir.path(), &["--kills", "40"]);
     let text = text_of(&output);
     assert_eq!(output.status.code(), Some(0), "{text}");
-    assert_eq!(json["kills"], 20);
-    assert_eq!(json["rounds"], 2);
+    assert_eq!(json["kills"], 40);
+    assert_eq!(json["rounds"], 4);
     assert_eq!(json["anomalies"], serde_json::json!({}));
     for counted in ["kills_in_flight", "acknowledged", "read", "operations"] {
         assert!(json[counted].as_u64().unwrap() > 0, "no {counted}: {text}");

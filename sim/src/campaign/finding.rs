@@ -66,6 +66,7 @@ pub(crate) fn of_seed(seed: u64, task: &Task) -> Finding {
     let broken = |why: String| Finding { seed, broken: Some(why), ..Finding::default() };
     let (sender, receiver) = channel();
     let on_thread = task.clone();
+    let began = Instant::now();
     let thread = std::thread::Builder::new()
         .name(format!("seed {seed}"))
         .stack_size(STACK_BYTES)
@@ -79,12 +80,12 @@ pub(crate) fn of_seed(seed: u64, task: &Task) -> Finding {
         Err(error) => return broken(format!("no thread could be started: {error}")),
     };
     match receiver.recv_timeout(task.patience) {
-        Ok(found) => {
+        Ok(found) if began.elapsed() <= task.patience => {
             drop(thread.join());
             found.unwrap_or_else(broken)
         }
         // The thread cannot be ended; it ends with the process.
-        Err(RecvTimeoutError::Timeout) => {
+        Ok(_) | Err(RecvTimeoutError::Timeout) => {
             broken(format!("has not ended within {} s", task.patience.as_secs()))
         }
         Err(RecvTimeoutError::Disconnected) => broken("its thread has vanished".to_owned()),

@@ -22,7 +22,7 @@ const OPENING: Duration = Duration::from_millis(10);
 
 /// When a process is to be killed.
 #[derive(Debug, Clone, Copy)]
-enum Moment {
+pub(crate) enum Moment {
     FromBirthOn,
     WhileOpening,
     AtWork,
@@ -58,18 +58,23 @@ impl Nemesis {
         }
     }
 
+    /// When the process that begins is to be killed.
+    pub(crate) fn moment(&mut self) -> Moment {
+        match self.random.random_range(0..20) {
+            0..3 => Moment::FromBirthOn,
+            3..9 => Moment::WhileOpening,
+            _ => Moment::AtWork,
+        }
+    }
+
     /// Lets a process live until the moment when it is to be killed.
     pub(crate) fn haunt(
         &mut self,
+        moment: Moment,
         life: &mut Life<'_>,
         ground: &mut Ground,
         report: &mut Report,
     ) -> Outcome<()> {
-        let moment = match self.random.random_range(0..20) {
-            0..3 => Moment::FromBirthOn,
-            3..9 => Moment::WhileOpening,
-            _ => Moment::AtWork,
-        };
         match moment {
             Moment::FromBirthOn => {
                 let age = self.up_to(BIRTH_MAX);

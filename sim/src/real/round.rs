@@ -4,7 +4,7 @@ use super::book::Book;
 use super::disk::Ground;
 use super::letter::{Orders, Purpose};
 use super::life::{End, Ending, Life, Stage};
-use super::nemesis::Nemesis;
+use super::nemesis::{Moment, Nemesis};
 use super::report::{Kept, Report};
 use super::{Outcome, Plan, because};
 use merkql_jepsen::notation::Format;
@@ -15,6 +15,9 @@ use std::io::BufWriter;
 
 /// How many lives a round has at most, killed or not.
 const LIVES_A_KILL: u64 = 3;
+/// How many acknowledged sends a log loses at least where that is planned: fewer need not
+/// put two into the same partition.
+const LOST_SENDS_MIN: u64 = 20;
 
 /// A round.
 #[derive(Debug)]
@@ -100,7 +103,9 @@ impl<'p> Round<'p> {
         self.lives += 1;
         let before = self.book.counts;
         let mut life = Life::start(&letter, &mut self.book)?;
-        nemesis.haunt(&mut life, &mut self.ground, report)?;
+        // What is to be lost has to be acknowledged first.
+        let moment = if plants { Moment::AtWork } else { nemesis.moment() };
+        nemesis.haunt(moment, &mut life, &mut self.ground, report)?;
         let Ending { end, stage, open } = life.end()?;
         let counts = self.book.counts;
         report.count(before, counts);
@@ -114,7 +119,7 @@ impl<'p> Round<'p> {
             End::Latched => report.latched += 1,
             End::Refused | End::Done | End::Fell => {}
         }
-        if plants && counts.sends > before.sends {
+        if plants && counts.sends >= before.sends + LOST_SENDS_MIN {
             self.ground.roll_back()?;
             self.is_rolled_back = true;
         }
