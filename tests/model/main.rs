@@ -146,7 +146,9 @@ impl Model {
             }
             Op::Enqueue(first, second) => self.enqueue(first, second),
             Op::Numbered { producer, batches } => {
-                batches.iter().for_each(|topics| self.numbered(*producer, topics));
+                for topics in batches {
+                    self.numbered(*producer, topics);
+                }
             }
             Op::Repeat { producer, back } => self.repeat(*producer, *back),
             Op::TooEarly { producer } => self.too_early(*producer),
