@@ -32,6 +32,8 @@ mod damage;
 mod delivery;
 #[path = "../features_meet.rs"]
 mod features_meet;
+#[path = "../forged_journal.rs"]
+mod forged_journal;
 #[path = "../golden.rs"]
 mod golden;
 #[path = "../hardening_full_disk.rs"]

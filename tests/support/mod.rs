@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test crate uses its own part of this")]
 #![allow(clippy::disallowed_methods, reason = "the tests look at the disk behind the log's back")]
 
+pub(crate) mod forge;
 pub(crate) mod watched;
 
 use merkql::broker::{Broker, BrokerConfig, BrokerRef};
