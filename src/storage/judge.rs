@@ -18,8 +18,8 @@ use super::manifest::{Manifest, TopicState};
 use super::partition::{HASHES_FILE, PartitionContext, PartitionLog};
 use super::segment::{Segment, parse_segment_file_name};
 use super::tables::{Tables, TopicLog, empty_topic};
-use crate::env::exact::read_up_to;
-use crate::error::{Error, Result};
+use crate::env::exact::read_sectors_up_to;
+use crate::error::{Error, IoContext, Result};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -420,23 +420,11 @@ pub(crate) fn read_readable(
     buf: &mut [u8],
     position: u64,
 ) -> Result<usize> {
-    const SECTOR_BYTES: usize = 512;
     match file.read_up_to(buf, position) {
-        Err(error) if error.is_failed_read() => {}
-        read => return read,
-    }
-    let fresh = file.fresh_handle()?;
-    let mut filled = 0;
-    for (sector, at) in buf.chunks_mut(SECTOR_BYTES).zip((position..).step_by(SECTOR_BYTES)) {
-        let Ok(read) = read_up_to(&*fresh, sector, at) else {
-            sector.fill(0);
-            filled += sector.len();
-            continue;
-        };
-        filled += read;
-        if read < sector.len() {
-            break;
+        Err(error) if error.is_failed_read() => {
+            let fresh = file.fresh_handle()?;
+            read_sectors_up_to(&*fresh, buf, position).at("read the length of", file.path())
         }
+        read => read,
     }
-    Ok(filled)
 }

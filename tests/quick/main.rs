@@ -30,6 +30,8 @@ mod costs_calls;
 mod damage;
 #[path = "../delivery.rs"]
 mod delivery;
+#[path = "../failing_disk.rs"]
+mod failing_disk;
 #[path = "../features_meet.rs"]
 mod features_meet;
 #[path = "../forged_journal.rs"]
