@@ -11,6 +11,7 @@ use merkql_sim::clock::SimClock;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use support::watched::{Op, Watched};
 use support::*;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -230,4 +231,50 @@ fn a_log_start_that_was_seen_does_not_go_back_after_a_kill() {
     let recovered = open_at(copy.path(), &clock);
     assert_eq!(start_and_segments(&recovered), (5, 1));
     assert_eq!(files(copy.path(), ".log").len(), 1);
+}
+
+#[test]
+fn appends_look_for_what_is_too_old_once_a_second_and_not_each_of_them() {
+    let dir = scratch();
+    let config = TopicConfig {
+        retention_age: Some(HOUR),
+        segment_age: Some(HOUR),
+        ..TopicConfig::default()
+    };
+    let (broker, clock) = with_topic(dir.path(), &config);
+    send(&broker, 5);
+    clock.advance(2 * HOUR);
+    // Its block seals a segment, and looks; the one that it seals stays for its sake.
+    send(&broker, 1);
+    clock.advance(Duration::from_millis(999));
+    send(&broker, 3);
+    assert_eq!(start_and_segments(&broker), (0, 2));
+    clock.advance(Duration::from_millis(1));
+    send(&broker, 1);
+    assert_eq!(start_and_segments(&broker).0, 5);
+}
+
+#[test]
+fn a_damaged_record_that_is_deleted_while_it_is_read_is_no_error() {
+    let dir = scratch();
+    let window = Watched::swift().seeing_reads();
+    let broker =
+        Broker::open(BrokerConfig { segment_bytes: 1024, ..window.config(dir.path()) }).unwrap();
+    send(&broker, 20);
+    Broker::close(&broker).unwrap();
+    let segments = files(dir.path(), ".log");
+    damage_text(&segments[0], &format!("{:0>100}", 3));
+    let second: u64 = segments[1].file_name().unwrap().to_str().unwrap()[..20].parse().unwrap();
+
+    let broker = window.open(dir.path());
+    let view = partition(&broker, "t", 0);
+    assert!(view.read_range(0, 20).unwrap_err().is_corruption());
+    let deleting = Arc::clone(&broker);
+    window.meanwhile(
+        move |call| call.op == Op::Read && call.path == segments[0],
+        move || deleting.delete_records("t", 0, second).unwrap(),
+    );
+    let read = view.read_range(3, 20).unwrap();
+    assert_eq!(read.first().map(|record| record.offset), Some(second));
+    assert_eq!(read.len() as u64, 20 - second);
 }

@@ -58,6 +58,9 @@ impl Call {
 /// Says of a call whether it is refused, and how.
 pub(crate) type Rule = Box<dyn FnMut(&Call) -> Option<io::Error> + Send>;
 
+/// What happens before the next call of which the first says so.
+type Meanwhile = (Box<dyn Fn(&Call) -> bool + Send>, Box<dyn FnOnce() + Send>);
+
 #[derive(Default)]
 struct State {
     calls: Vec<Call>,
@@ -67,6 +70,7 @@ struct State {
     /// Reads are noted too, and the rule decides on them.
     sees_reads: bool,
     rule: Option<Rule>,
+    meanwhile: Option<Meanwhile>,
 }
 
 /// A window onto the operating system's files. Clones look through the same one.
@@ -143,6 +147,16 @@ impl Watched {
         self.state().rule = Some(Box::new(rule));
     }
 
+    /// Before the next call that is `wanted`, `run` happens, as on another thread that is
+    /// just in time.
+    pub(crate) fn meanwhile(
+        &self,
+        wanted: impl Fn(&Call) -> bool + Send + 'static,
+        run: impl FnOnce() + Send + 'static,
+    ) {
+        self.state().meanwhile = Some((Box::new(wanted), Box::new(run)));
+    }
+
     /// The disk has no room left: whatever needs more is refused.
     pub(crate) fn fill_disk(&self) {
         self.refuse(|call| call.grows.then(|| ErrorKind::StorageFull.into()));
@@ -171,6 +185,10 @@ impl Watched {
         run: impl FnOnce() -> io::Result<T>,
     ) -> io::Result<T> {
         let call = Call { op, path: path.to_owned(), grows };
+        let meanwhile = self.state().meanwhile.take_if(|(wanted, _)| wanted(&call));
+        if let Some((_, happen)) = meanwhile {
+            happen();
+        }
         let refusal = self.state().rule.as_mut().and_then(|rule| rule(&call));
         let done = refusal.map_or_else(run, Err)?;
         self.state().calls.push(call);
