@@ -8,6 +8,7 @@ mod support_crash;
 
 use merkql::Error;
 use merkql::broker::{Broker, BrokerConfig, BrokerRef};
+use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
@@ -139,4 +140,34 @@ fn a_batch_that_is_refused_gives_its_room_back() {
         }
     }
     assert!(refusals >= 12, "{refusals} refusals");
+}
+
+#[test]
+fn a_recovery_that_finds_no_room_for_hashes_says_so_and_the_next_one_makes_them() {
+    let dir = memory_dir();
+    let window = Watched::swift();
+    let broker = window.open(dir.path());
+    let producer = Broker::producer(&broker);
+    for number in 0..20 {
+        producer.send(&keyless("t", number.to_string())).unwrap();
+    }
+    let root = partition(&broker, "t", 0).merkle_root().unwrap();
+    drop(producer);
+    Broker::close(&broker).unwrap();
+    drop(broker);
+    fs::remove_file(only_file(dir.path(), "hashes")).unwrap();
+
+    window.refuse(|call| {
+        let is_hashes = call.path.ends_with("hashes");
+        (is_hashes && call.grows).then(|| ErrorKind::StorageFull.into())
+    });
+    let refused = Broker::open(window.config(dir.path())).map(drop).unwrap_err();
+    assert!(matches!(refused, Error::DiskFull { .. }), "{refused}");
+    window.permit();
+    let broker = window.open(dir.path());
+    let view = partition(&broker, "t", 0);
+    assert_eq!(view.merkle_root().unwrap(), root);
+    for offset in 0..20 {
+        assert!(view.verify_proof(&view.proof(offset).unwrap().unwrap()).unwrap());
+    }
 }
