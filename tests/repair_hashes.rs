@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use support::forge::seal_frame;
 use support::*;
 use support_crash::{Rng, copy_dir, memory_dir};
 use tempfile::TempDir;
@@ -373,13 +374,6 @@ fn the_roots_of_a_partition_without_segments_are_mended() {
     }
 }
 
-fn crc32c(seed: u32, parts: &[&[u8]]) -> u32 {
-    let algorithm = crc_fast::CrcAlgorithm::Crc32Iscsi;
-    let mut digest = crc_fast::Digest::new_with_init_state(algorithm, u64::from(seed));
-    digest.update(&parts.concat());
-    u32::try_from(digest.finalize()).unwrap()
-}
-
 /// Puts `bytes` where `text` begins, and makes the frame's checksum right: what that is
 /// seeded with, everybody can read in the manifest.
 fn forge(dir: &Path, text: &str, bytes: &[u8]) {
@@ -392,9 +386,6 @@ fn forge(dir: &Path, text: &str, bytes: &[u8]) {
         (frame, end) = (end, end + 17 + len_at(end));
     }
     content[start..start + bytes.len()].copy_from_slice(bytes);
-    let manifest = fs::read(dir.join(".merkql/manifest.a")).unwrap();
-    let seed = crc32c(0, &[&manifest[32..48], &1_u64.to_le_bytes(), &0_u32.to_le_bytes()]);
-    let crc = crc32c(seed, &[&content[frame..frame + 4], &content[frame + 8..end]]);
-    content[frame + 4..frame + 8].copy_from_slice(&crc.to_le_bytes());
+    seal_frame(dir, &mut content[frame..end]);
     fs::write(&path, content).unwrap();
 }

@@ -14,6 +14,7 @@ use merkql::{Error, verify};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use support::forge::{seal_frame, seal_slot};
 use support::*;
 use support_crash::{copy_dir, memory_dir};
 
@@ -394,15 +395,6 @@ fn no_byte_that_a_closed_log_stands_on_can_change_unnoticed() {
     assert!(swept > 2500, "{swept}");
 }
 
-fn crc32c(seed: u32, parts: &[&[u8]]) -> u32 {
-    let algorithm = crc_fast::CrcAlgorithm::Crc32Iscsi;
-    let mut digest = crc_fast::Digest::new_with_init_state(algorithm, u64::from(seed));
-    for part in parts {
-        digest.update(part);
-    }
-    u32::try_from(digest.finalize()).unwrap()
-}
-
 /// Puts `value` over the bytes at `start`, and makes the frame's checksum right.
 fn forge(dir: &Path, path: &Path, start: usize, value: &[u8]) {
     let mut content = fs::read(path).unwrap();
@@ -413,10 +405,7 @@ fn forge(dir: &Path, path: &Path, start: usize, value: &[u8]) {
     }
     let end = frame + 17 + header(frame);
     content[start..start + value.len()].copy_from_slice(value);
-    let slot = fs::read(dir.join(".merkql/manifest.a")).unwrap();
-    let seed = crc32c(0, &[&slot[32..48], &1_u64.to_le_bytes(), &0_u32.to_le_bytes()]);
-    let crc = crc32c(seed, &[&content[frame..frame + 4], &content[frame + 8..end]]);
-    content[frame + 4..frame + 8].copy_from_slice(&crc.to_le_bytes());
+    seal_frame(dir, &mut content[frame..end]);
     fs::write(path, content).unwrap();
 }
 
@@ -428,9 +417,7 @@ fn claim_a_large_tree(slot: &Path, root: &[u8]) {
     bytes.splice(at - 1..at, [0x80, 0x80, 0x80, 0x80, 0x80, 0x20]);
     let len = u64::from_le_bytes(bytes[24..32].try_into().unwrap()) + 5;
     bytes[24..32].copy_from_slice(&len.to_le_bytes());
-    let end = 32 + usize::try_from(len).unwrap();
-    let crc = crc32c(0, &[&bytes[..12], &bytes[16..end]]);
-    bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+    seal_slot(&mut bytes);
     fs::write(slot, bytes).unwrap();
 }
 

@@ -90,6 +90,8 @@ mod transactions;
 mod unclean_ends;
 #[path = "../verify.rs"]
 mod verify;
+#[path = "../verify_findings.rs"]
+mod verify_findings;
 
 /// The harness goes on after a failure, and one is enough here. It runs its tests by their names, this one first.
 #[test]

@@ -5,11 +5,11 @@ use std::fs;
 use std::path::Path;
 
 /// Where a block's body begins.
-pub(crate) const BLOCK_HEADER: usize = 72;
+const BLOCK_HEADER: usize = 72;
 const PAGE: usize = 4096;
 
 /// CRC-32C that starts from `seed`, as the log's checksums do.
-pub(crate) fn crc32c(seed: u32, parts: &[&[u8]]) -> u32 {
+fn crc32c(seed: u32, parts: &[&[u8]]) -> u32 {
     let algorithm = crc_fast::CrcAlgorithm::Crc32Iscsi;
     let mut digest = crc_fast::Digest::new_with_init_state(algorithm, u64::from(seed));
     for part in parts {
@@ -34,6 +34,12 @@ fn seal(bytes: &mut [u8], at: usize, seed: u32, before: &[u8]) {
 pub(crate) fn seal_frame(dir: &Path, frame: &mut [u8]) {
     let seed = crc32c(0, &[&log_id(dir), &1_u64.to_le_bytes(), &0_u32.to_le_bytes()]);
     seal(frame, 4, seed, &[]);
+}
+
+/// Makes the checksum of a slot right.
+pub(crate) fn seal_slot(slot: &mut [u8]) {
+    let len = u64::from_le_bytes(slot[24..32].try_into().unwrap());
+    seal(&mut slot[..32 + usize::try_from(len).unwrap()], 12, 0, &[]);
 }
 
 /// Changes the first block of the journal's that `is_wanted` by its body, and makes its

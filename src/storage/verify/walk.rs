@@ -80,13 +80,12 @@ pub(super) fn walk(segment: &Segment, end: u64, visitor: &mut dyn Visitor) -> Re
         frames.expected = next;
         if let Some(malformed) = malformed {
             let after = if frames.follow()? { frames.expected.min(end) } else { end };
-            // Even if nothing is missing behind it, somebody has been at the frame.
-            let lost = if next < after { next..after } else { expected..next };
             frames.expected = after;
             if next < after {
-                visitor.lost(lost, position, malformed)?;
+                visitor.lost(next..after, position, malformed)?;
             } else {
-                visitor.malformed(lost, position, malformed);
+                // Even if nothing is missing behind it, somebody has been at the frame.
+                visitor.malformed(expected..next, position, malformed);
             }
         }
         visitor.read(frames.position());
