@@ -5,17 +5,19 @@
 
 mod support;
 mod support_crash;
+mod support_rescued;
 
-use merkql::broker::{Broker, BrokerConfig, BrokerRef};
+use merkql::broker::{Broker, BrokerRef};
 use merkql::record::Record;
-use merkql::repair::{GivenUp, Mended, Reason, RepairOptions, Report};
+use merkql::repair::{GivenUp, Reason, RepairOptions, Report};
 use merkql::topic::TopicConfig;
-use merkql::{Error, repair, verify};
+use merkql::{Error, repair};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use support::*;
-use support_crash::{copy_dir, memory_dir, small_config};
+use support_crash::{copy_dir, memory_dir};
+use support_rescued::{config, repaired};
 
 const APPLY: RepairOptions = RepairOptions { apply: true };
 const PAGE: usize = 4096;
@@ -46,14 +48,6 @@ fn killed_log() -> (tempfile::TempDir, Vec<Record>) {
     (image, sent)
 }
 
-fn config(dir: &Path) -> BrokerConfig {
-    BrokerConfig {
-        journal_initial_bytes: 256 << 10,
-        journal_max_bytes: 256 << 10,
-        ..small_config(dir)
-    }
-}
-
 /// The file of the journal that is written to, and where its blocks of the present
 /// generation begin.
 fn journal(dir: &Path) -> (PathBuf, Vec<usize>) {
@@ -65,23 +59,6 @@ fn journal(dir: &Path) -> (PathBuf, Vec<usize>) {
     let found = files(dir, ".wal").into_iter().map(|path| (blocks(&path), path));
     let (starts, path) = found.max_by_key(|(starts, _)| starts.len()).unwrap();
     (path, starts)
-}
-
-/// Repairs the log, whose dry run and second repair are as they should be.
-fn repaired(dir: &Path) -> Report {
-    assert!(matches!(Broker::open(config(dir)), Err(Error::Corrupt(_))));
-    let told = changes_nothing(dir, || repair(&config(dir), &RepairOptions::default()).unwrap());
-    let done = repair(&config(dir), &APPLY).unwrap();
-    assert_eq!(
-        (&done.lost, &done.given_up, &done.mended),
-        (&told.lost, &told.given_up, &told.mended)
-    );
-    assert!(done.mended.contains(&Mended::Journal), "{done}");
-    let kept = done.kept.as_ref().unwrap();
-    assert!(kept.join("manifest.a").is_file() && kept.join("manifest.b").is_file());
-    assert_eq!(verify(&config(dir)).unwrap().findings, [], "{done}");
-    assert!(repair(&config(dir), &APPLY).unwrap().nothing_to_do());
-    done
 }
 
 /// Every record but the lost ones is where it was, proved, and the log goes on where
@@ -267,144 +244,4 @@ fn a_producer_whose_last_sends_are_lost_is_forgotten() {
     assert_eq!((report.lost[0].start, report.lost[0].end), (1, 3));
     assert!(report.given_up.contains(&GivenUp::Producer { producer_id: 3 }), "{report}");
     assert!(!report.given_up.contains(&GivenUp::Producer { producer_id: 1 }), "{report}");
-}
-
-/// An image of a killed log whose last blocks, those behind a checkpoint, are made by
-/// `work`; the block of this number among them is damaged.
-fn with_damaged_block(
-    before: impl FnOnce(&BrokerRef),
-    work: impl FnOnce(&BrokerRef),
-    number: usize,
-) -> tempfile::TempDir {
-    let dir = memory_dir();
-    let broker = Broker::open(config(dir.path())).unwrap();
-    before(&broker);
-    broker.maintain().unwrap();
-    let old: BTreeSet<Vec<u8>> = pages(dir.path()).into_iter().map(|(_, _, page)| page).collect();
-    work(&broker);
-    let image = memory_dir();
-    copy_dir(dir.path(), image.path());
-    let mut new = pages(image.path());
-    new.retain(|(_, _, page)| !old.contains(page));
-    // By their sequence.
-    new.sort_by_key(|(_, _, page)| page[40..48].to_vec());
-    let (path, start, _) = &new[number];
-    flip_bit(path, start + 90);
-    image
-}
-
-/// The first page of each block in the journal: file, position, bytes.
-fn pages(dir: &Path) -> Vec<(PathBuf, usize, Vec<u8>)> {
-    let mut found = Vec::new();
-    for path in files(dir, ".wal") {
-        for (index, page) in fs::read(&path).unwrap().chunks(PAGE).enumerate() {
-            if page.starts_with(b"MqlBlock") {
-                found.push((path.clone(), index * PAGE, page.to_vec()));
-            }
-        }
-    }
-    found
-}
-
-#[test]
-fn a_topic_whose_deletion_was_lost_gives_way_to_the_one_that_has_its_name_now() {
-    let values = ["of the earlier life 0", "of the later life 0"];
-    let send = |broker: &BrokerRef, value: &str| {
-        Broker::producer(broker).send(&keyless("t", value)).unwrap();
-    };
-    // The deletion, the creation, or the first record is damaged.
-    for number in 0..3 {
-        let image = with_damaged_block(
-            |broker| send(broker, values[0]),
-            |broker| {
-                broker.delete_topic("t").unwrap();
-                broker.create_topic("t", 1).unwrap();
-                send(broker, values[1]);
-                send(broker, "behind");
-            },
-            number,
-        );
-        let report = repaired(image.path());
-        assert_eq!(report.lost, [], "{report}");
-        let replaced = report.given_up.contains(&GivenUp::Topic { folder: "t.1".to_owned() });
-        assert_eq!(replaced, number == 0, "{report}");
-        if replaced {
-            let kept = report.kept.as_ref().unwrap().join("topics/t.1");
-            assert_eq!(files(&kept, ".log").len(), 1);
-        }
-        let broker = Broker::open(config(image.path())).unwrap();
-        assert_eq!(broker.topics(), ["t"]);
-        let view = partition(&broker, "t", 0);
-        let read = view.read_range(0, 9).unwrap();
-        assert_eq!(support::values(&read), [values[1], "behind"]);
-    }
-}
-
-#[test]
-fn a_topic_whose_name_its_folder_does_not_show_is_given_up_and_kept_aside() {
-    let long = "n".repeat(230);
-    let image = with_damaged_block(
-        |broker| broker.create_topic("t", 1).unwrap(),
-        |broker| {
-            broker.create_topic(&long, 1).unwrap();
-            Broker::producer(broker).send_batch(&numbered(&long, "v", 3)).unwrap();
-            Broker::producer(broker).send(&keyless("t", "stays")).unwrap();
-        },
-        0,
-    );
-    let report = repaired(image.path());
-    let folder = format!("{}.2", "n".repeat(200));
-    assert!(report.given_up.contains(&GivenUp::TopicName { folder: folder.clone() }), "{report}");
-    let [lost] = report.lost.as_slice() else { panic!("{report}") };
-    assert_eq!((lost.start, lost.end, lost.reason), (0, 3, Reason::TopicUnknown));
-    let kept = report.kept.as_ref().unwrap().join("topics").join(folder);
-    assert_eq!(files(&kept, ".log").len(), 1);
-    let broker = Broker::open(config(image.path())).unwrap();
-    assert_eq!(broker.topics(), ["t"]);
-    assert_eq!(partition(&broker, "t", 0).read(0).unwrap().unwrap().value, "stays");
-    // Its incarnation is not used again.
-    broker.create_topic("next", 1).unwrap();
-    assert!(image.path().join(".merkql/topics/next.3").is_dir());
-}
-
-#[test]
-fn partitions_whose_addition_was_lost_come_back_with_their_records() {
-    let image = with_damaged_block(
-        |broker| broker.create_topic("t", 1).unwrap(),
-        |broker| {
-            broker.add_partitions("t", 3).unwrap();
-            Broker::producer(broker).send_batch(&numbered("t", "v", 9)).unwrap();
-        },
-        0,
-    );
-    let report = repaired(image.path());
-    assert_eq!(report.lost, [], "{report}");
-    let broker = Broker::open(config(image.path())).unwrap();
-    assert_eq!(broker.topic("t").unwrap().num_partitions(), 3);
-    let counts = [0, 1, 2].map(|number| partition(&broker, "t", number).next_offset());
-    assert_eq!(counts.iter().sum::<u64>(), 9);
-}
-
-#[test]
-fn log_starts_and_settings_that_the_journal_still_tells_are_kept() {
-    let image = with_damaged_block(
-        |broker| {
-            broker.create_topic("t", 1).unwrap();
-            Broker::producer(broker).send_batch(&numbered("t", "v", 9)).unwrap();
-        },
-        |broker| {
-            Broker::producer(broker).send(&keyless("t", "damaged")).unwrap();
-            broker.delete_records("t", 0, 4).unwrap();
-            let few = TopicConfig { retention_records: Some(2), ..TopicConfig::default() };
-            broker.create_topic_with("few", &few).unwrap();
-            Broker::producer(broker).send_batch(&numbered("few", "v", 5)).unwrap();
-        },
-        0,
-    );
-    let report = repaired(image.path());
-    assert_eq!(report.lost, [], "{report}");
-    let broker = Broker::open(config(image.path())).unwrap();
-    let view = partition(&broker, "t", 0);
-    assert_eq!((view.min_valid_offset(), view.next_offset()), (4, 10));
-    assert_eq!(partition(&broker, "few", 0).min_valid_offset(), 3);
 }

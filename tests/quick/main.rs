@@ -74,6 +74,8 @@ mod repair_hashes;
 mod repair_journal;
 #[path = "../repair_slots.rs"]
 mod repair_slots;
+#[path = "../repair_topics.rs"]
+mod repair_topics;
 #[path = "../retention.rs"]
 mod retention;
 #[path = "../scarcity.rs"]
