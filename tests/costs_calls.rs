@@ -11,6 +11,8 @@ use merkql::record::BytesProducerRecord;
 use merkql::topic::{Compaction, TopicConfig};
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use support::watched::{Call, Op, Watched};
 use support::*;
 
@@ -109,6 +111,29 @@ fn deleting_a_topic_is_one_write_and_one_sync() {
     // A log, a hash file and a folder of each partition, and the topic's folder, go once
     // a checkpoint is written without them.
     assert_eq!(cost(&window, || broker.maintain().unwrap()).names, 4 * 3 + 1);
+}
+
+#[test]
+fn folders_that_somebody_else_has_removed_are_asked_for_once() {
+    let dir = scratch();
+    let window = Watched::default();
+    let broker = at_rest(&window, dir.path());
+    broker.delete_topic("t").unwrap();
+    fs::remove_dir_all(dir.path().join(".merkql/topics/t.1")).unwrap();
+    let asked = Arc::new(AtomicUsize::default());
+    let count = Arc::clone(&asked);
+    window.refuse(move |call| {
+        let is_of_it = call.path.to_string_lossy().contains("/t.1");
+        let is_removal = matches!(call.op, Op::List | Op::Remove);
+        count.fetch_add(usize::from(is_of_it && is_removal), Ordering::Relaxed);
+        None
+    });
+    for _ in 0..3 {
+        Broker::producer(&broker).send(&keyless("other", "v")).unwrap();
+        broker.maintain().unwrap();
+    }
+    // A log and an index of each of four partitions, their folders, and the topic's.
+    assert_eq!(asked.load(Ordering::Relaxed), 4 * 3 + 1);
 }
 
 #[test]

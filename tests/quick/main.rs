@@ -26,6 +26,8 @@ mod consumer;
 mod consumer_edges;
 #[path = "../costs_calls.rs"]
 mod costs_calls;
+#[path = "../costs_reads.rs"]
+mod costs_reads;
 #[path = "../damage.rs"]
 mod damage;
 #[path = "../delivery.rs"]
