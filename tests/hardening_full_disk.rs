@@ -8,6 +8,7 @@ mod support_crash;
 
 use merkql::Error;
 use merkql::broker::{Broker, BrokerConfig, BrokerRef};
+use merkql_sim::probe::SimProbe;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -169,5 +170,32 @@ fn a_recovery_that_finds_no_room_for_hashes_says_so_and_the_next_one_makes_them(
     assert_eq!(view.merkle_root().unwrap(), root);
     for offset in 0..20 {
         assert!(view.verify_proof(&view.proof(offset).unwrap().unwrap()).unwrap());
+    }
+}
+
+#[test]
+fn folders_of_a_topic_that_found_no_room_are_taken_back_or_go_with_the_next_recovery() {
+    for can_be_removed in [true, false] {
+        let dir = memory_dir();
+        let window = Watched::swift();
+        let probe = Arc::new(SimProbe::new());
+        let config = BrokerConfig { probe: probe.clone(), ..window.config(dir.path()) };
+        let broker = Broker::open(config.clone()).unwrap();
+        broker.create_topic("there", 1).unwrap();
+        window.refuse(move |call| {
+            let has_no_room = call.op == Op::CreateDir && call.path.ends_with("t.2/2");
+            let stays = call.op == Op::Remove && !can_be_removed;
+            (has_no_room || stays).then(|| ErrorKind::StorageFull.into())
+        });
+        let refused = broker.create_topic("t", 3).unwrap_err();
+        assert!(matches!(refused, Error::DiskFull { .. }), "{refused}");
+        let folder = dir.path().join(".merkql/topics/t.2");
+        assert_eq!(folder.exists(), !can_be_removed);
+        assert_eq!(probe.marks().contains_key("abandon.folder_kept"), !can_be_removed);
+        window.permit();
+        drop(broker);
+        let broker = Broker::open(config).unwrap();
+        assert_eq!(broker.topics(), ["there"]);
+        assert!(!folder.exists());
     }
 }
