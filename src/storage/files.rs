@@ -101,31 +101,32 @@ impl FilePool {
         Ok(handle)
     }
 
-    /// Closes the longest unused files, the clean ones before the dirty ones,
-    /// until there is room for one more, or nothing more can be closed.
+    /// Makes room for one more handle, as far as `purpose` allows.
     fn make_room(&self, purpose: Purpose) -> Result<MutexGuard<'_, Vec<Weak<PooledFile>>>> {
         // Each can be made dirty again while it is synced, but not for ever.
-        let mut syncs_left = self.open_max;
-        loop {
-            let mut files = lock(&self.open);
-            files.retain(|file| file.upgrade().is_some_and(|file| lock(&file.handle).is_some()));
-            let mut dirty = None;
-            while files.len() >= self.open_max {
-                match self.evict_one(&mut files) {
-                    Eviction::Closed => {}
-                    Eviction::IsDirty(file) => {
-                        dirty = Some(file).filter(|_| purpose == Purpose::Write);
-                        break;
-                    }
-                    Eviction::None => break,
-                }
-            }
-            let Some(file) = dirty.filter(|_| syncs_left > 0) else { return Ok(files) };
+        for _ in 0..self.open_max {
+            let (files, dirty) = self.close_clean();
+            let Some(file) = dirty.filter(|_| purpose == Purpose::Write) else { return Ok(files) };
             // Readers who need a handle don't wait for the disk.
             drop(files);
             file.sync()?;
-            syncs_left -= 1;
         }
+        Ok(self.close_clean().0)
+    }
+
+    /// Closes the longest unused files until there is room for one more, or nothing more can
+    /// be closed; ends with the first that has to be synced before.
+    fn close_clean(&self) -> (MutexGuard<'_, Vec<Weak<PooledFile>>>, Option<Arc<PooledFile>>) {
+        let mut files = lock(&self.open);
+        files.retain(|file| file.upgrade().is_some_and(|file| lock(&file.handle).is_some()));
+        while files.len() >= self.open_max {
+            match self.evict_one(&mut files) {
+                Eviction::Closed => {}
+                Eviction::IsDirty(file) => return (files, Some(file)),
+                Eviction::None => break,
+            }
+        }
+        (files, None)
     }
 
     /// Closes the longest unused file; clean ones go before dirty ones, which
