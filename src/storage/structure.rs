@@ -16,7 +16,7 @@
 use super::commit::Outcome;
 use super::entry::Entry;
 use super::partition::{PartitionLog, topic_dir_name};
-use super::settings::{PARTITIONS_MAX, TopicSettings};
+use super::settings::TopicSettings;
 use super::store::{Store, Writer};
 use super::tables::{Tables, TopicLog, empty_topic};
 use super::write::BlockDraft;
@@ -99,10 +99,6 @@ impl Store {
         }
         if partitions < count {
             return Err(mismatch(name, count, partitions));
-        }
-        if partitions > PARTITIONS_MAX {
-            let (topic, max) = (name.to_owned(), PARTITIONS_MAX);
-            return Err(Error::InvalidPartitionCount { topic, partitions, max });
         }
         let new = Arc::new(old.grown(&self.context, partitions));
         let made = self.create_partition_folders(&old, &new);
