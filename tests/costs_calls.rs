@@ -220,47 +220,6 @@ fn recovery_syncs_a_partition_as_often_whatever_number_of_blocks_it_stands_in() 
     assert!(many <= 30 * 5 + 16, "{many} syncs");
 }
 
-#[test]
-fn the_first_read_within_a_sealed_segment_goes_through_its_index() {
-    let dir = scratch();
-    let config =
-        |window: &Watched| BrokerConfig { segment_bytes: 4 << 20, ..window.config(dir.path()) };
-    let broker = Broker::open(config(&Watched::swift())).unwrap();
-    let producer = Broker::producer(&broker);
-    for _ in 0..50 {
-        producer.send_batch(&vec![keyless("t", "x".repeat(1000)); 100]).unwrap();
-    }
-    Broker::close(&broker).unwrap();
-    drop((producer, broker));
-    assert_eq!(files(dir.path(), ".log").len(), 2);
-    let window = Watched::swift().seeing_reads();
-    let broker = Broker::open(config(&window)).unwrap();
-    let guard = partition(&broker, "t", 0);
-    window.take();
-    assert!(guard.read(2000).unwrap().is_some());
-    let reads = window.take_reads();
-    assert!(reads < 8, "{reads} reads: the segment was looked through");
-}
-
-#[test]
-fn a_time_within_a_long_segment_is_found_through_its_index() {
-    let dir = scratch();
-    let window = Watched::swift().seeing_reads();
-    let broker = window.open(dir.path());
-    let producer = Broker::producer(&broker);
-    for second in 0..50 {
-        let at = chrono::DateTime::from_timestamp(second, 0).unwrap();
-        let record = BytesProducerRecord::without_key("t", "x".repeat(1000)).with_timestamp(at);
-        producer.send_bytes_batch(&vec![record; 100]).unwrap();
-    }
-    let view = partition(&broker, "t", 0);
-    window.take();
-    let at = chrono::DateTime::from_timestamp(40, 0).unwrap();
-    assert_eq!(view.offset_for_timestamp(at).unwrap(), Some(4000));
-    let reads = window.take_reads();
-    assert!(reads < 4, "{reads} reads: the segment was looked through");
-}
-
 fn open_compressed(window: &Watched, dir: &Path) -> BrokerRef {
     let config = BrokerConfig { compression: Compression::Lz4, ..window.config(dir) };
     Broker::open(config).unwrap()

@@ -58,8 +58,8 @@ fn at_rest(window: &Watched, dir: &Path, shape: Shape, partitions: u32) -> Broke
     broker
 }
 
-/// Each of these tests takes more than half of the file handles that a process mostly may
-/// have, so they run one after the other.
+/// Tests of a thousand partitions that are written to take more than half of the file handles
+/// that a process mostly may have, so they run one after the other.
 fn alone() -> MutexGuard<'static, ()> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
@@ -147,7 +147,6 @@ fn a_thousand_partitions_open_quickly_within_the_handles_they_may_have() {
 
 #[test]
 fn a_topic_of_a_thousand_partitions_is_made_with_a_handful_of_syncs() {
-    let _alone = alone();
     let dir = scratch();
     let window = Watched::swift();
     let broker = window.open(dir.path());

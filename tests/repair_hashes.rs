@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use support::forge::seal_frame;
+use support::forge::forge_frame;
 use support::*;
 use support_crash::{Rng, copy_dir, memory_dir};
 use tempfile::TempDir;
@@ -223,7 +223,8 @@ fn a_stored_leaf_that_is_wrong_is_not_believed() {
 fn a_record_of_another_content_is_lost_alone_though_nodes_above_it_are_wrong() {
     let image = Image::of(64 << 20);
     let dir = image.copy();
-    forge(dir.path(), &value(26), b"VALUE");
+    let path = only_file(dir.path(), ".log");
+    forge_frame(dir.path(), &path, find_in_file(&path, &value(26)), b"VALUE");
     damage_node(dir.path(), 2, 26 >> 2);
     damage_node(dir.path(), 3, 26 >> 3);
     let report = repaired(dir.path(), &image);
@@ -372,20 +373,4 @@ fn the_roots_of_a_partition_without_segments_are_mended() {
         let report = repaired(dir.path(), &image);
         assert_eq!((report.lost, report.mended), (vec![], vec![hashes()]), "level {level}");
     }
-}
-
-/// Puts `bytes` where `text` begins, and makes the frame's checksum right: what that is
-/// seeded with, everybody can read in the manifest.
-fn forge(dir: &Path, text: &str, bytes: &[u8]) {
-    let path = only_file(dir, ".log");
-    let mut content = fs::read(&path).unwrap();
-    let start = find_in_file(&path, text);
-    let len_at = |at: usize| u32::from_le_bytes(content[at..at + 4].try_into().unwrap()) as usize;
-    let (mut frame, mut end) = (0, 17 + len_at(0));
-    while end <= start {
-        (frame, end) = (end, end + 17 + len_at(end));
-    }
-    content[start..start + bytes.len()].copy_from_slice(bytes);
-    seal_frame(dir, &mut content[frame..end]);
-    fs::write(&path, content).unwrap();
 }

@@ -70,18 +70,15 @@ fn pages(dir: &Path) -> Vec<(PathBuf, usize, Vec<u8>)> {
 #[test]
 fn a_topic_whose_deletion_was_lost_gives_way_to_the_one_that_has_its_name_now() {
     let values = ["of the earlier life 0", "of the later life 0"];
-    let send = |broker: &BrokerRef, value: &str| {
-        Broker::producer(broker).send(&keyless("t", value)).unwrap();
-    };
     // The deletion, the creation, or the first record is damaged.
     for number in 0..3 {
         let image = with_damaged_block(
-            |broker| send(broker, values[0]),
+            |broker| send(broker, "t", values[0]),
             |broker| {
                 broker.delete_topic("t").unwrap();
                 broker.create_topic("t", 1).unwrap();
-                send(broker, values[1]);
-                send(broker, "behind");
+                send(broker, "t", values[1]);
+                send(broker, "t", "behind");
             },
             number,
         );

@@ -14,7 +14,7 @@ use merkql::{Error, verify};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use support::forge::{seal_frame, seal_slot};
+use support::forge::{forge_frame, seal_slot};
 use support::*;
 use support_crash::{copy_dir, memory_dir};
 
@@ -203,7 +203,7 @@ fn a_record_that_was_forged_with_a_right_checksum_is_found_by_its_hash() {
     // What the checksums are seeded with, everybody can read in the manifest.
     let path = file_with(dir.path(), "pay 1 to Alice");
     let start = find_in_file(&path, "pay 1 to Alice");
-    forge(dir.path(), &path, start, b"pay 9 to Alice");
+    forge_frame(dir.path(), &path, start, b"pay 9 to Alice");
     let finding = the_finding(dir.path());
     assert_eq!((finding.kind, finding.offset), (FindingKind::Record, Some(1)));
     assert!(finding.reason.contains("hash"), "{finding}");
@@ -229,6 +229,19 @@ fn stored_hashes_that_are_wrong_short_or_gone_are_found_and_cost_no_record() {
             assert_eq!(finding.position, 32 * 7);
         }
     }
+}
+
+#[test]
+fn wrong_hashes_that_stand_side_by_side_are_one_finding() {
+    let dir = scratch();
+    closed_log(dir.path());
+    let path = files(dir.path(), "hashes").into_iter().find(|p| in_topic(p, "plain")).unwrap();
+    for slot in 7..10 {
+        flip_bit(&path, 32 * slot);
+    }
+    let finding = the_finding(dir.path());
+    assert_eq!((finding.kind, finding.position), (FindingKind::Hash, 32 * 7));
+    assert!(finding.reason.starts_with("3 stored hashes"), "{finding}");
 }
 
 #[test]
@@ -393,20 +406,6 @@ fn no_byte_that_a_closed_log_stands_on_can_change_unnoticed() {
         fs::write(&path, &content).unwrap();
     }
     assert!(swept > 2500, "{swept}");
-}
-
-/// Puts `value` over the bytes at `start`, and makes the frame's checksum right.
-fn forge(dir: &Path, path: &Path, start: usize, value: &[u8]) {
-    let mut content = fs::read(path).unwrap();
-    let header = |at: usize| u32::from_le_bytes(content[at..at + 4].try_into().unwrap()) as usize;
-    let mut frame = 0;
-    while frame + 17 + header(frame) <= start {
-        frame += 17 + header(frame);
-    }
-    let end = frame + 17 + header(frame);
-    content[start..start + value.len()].copy_from_slice(value);
-    seal_frame(dir, &mut content[frame..end]);
-    fs::write(path, content).unwrap();
 }
 
 /// Claims, in a slot, that the tree whose one peak is `root` has 2^40 leaves and not four.

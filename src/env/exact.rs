@@ -24,7 +24,8 @@ pub(crate) fn read_up_to(file: &dyn File, buf: &mut [u8], position: u64) -> io::
 }
 
 /// Reads as [`read_up_to`] does, sector by sector: zeroes stand for those that the disk
-/// refuses, so that each is lost alone and not with all that was asked for.
+/// refuses, so that each is lost alone and not with all that was asked for. Fails only if
+/// the file does not tell its length.
 pub(crate) fn read_sectors_up_to(
     file: &dyn File,
     buf: &mut [u8],

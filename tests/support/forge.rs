@@ -36,6 +36,21 @@ pub(crate) fn seal_frame(dir: &Path, frame: &mut [u8]) {
     seal(frame, 4, seed, &[]);
 }
 
+/// Puts `bytes` at `start` in a segment of the log's first partition, and makes the checksum
+/// of the frame around it right.
+pub(crate) fn forge_frame(dir: &Path, segment: &Path, start: usize, bytes: &[u8]) {
+    let mut content = fs::read(segment).unwrap();
+    let frame_len =
+        |at: usize| 17 + u32::from_le_bytes(content[at..at + 4].try_into().unwrap()) as usize;
+    let (mut frame, mut end) = (0, frame_len(0));
+    while end <= start {
+        (frame, end) = (end, end + frame_len(end));
+    }
+    content[start..start + bytes.len()].copy_from_slice(bytes);
+    seal_frame(dir, &mut content[frame..end]);
+    fs::write(segment, content).unwrap();
+}
+
 /// Makes the checksum of a slot right.
 pub(crate) fn seal_slot(slot: &mut [u8]) {
     let len = u64::from_le_bytes(slot[24..32].try_into().unwrap());

@@ -84,7 +84,7 @@ pub(crate) fn of_seed(seed: u64, task: &Task) -> Finding {
             drop(thread.join());
             found.unwrap_or_else(broken)
         }
-        // The thread cannot be ended; it ends with the process.
+        // A thread cannot be ended: one that goes on ends with the process.
         Ok(_) | Err(RecvTimeoutError::Timeout) => {
             broken(format!("has not ended within {} s", task.patience.as_secs()))
         }

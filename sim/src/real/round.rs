@@ -70,6 +70,9 @@ impl<'p> Round<'p> {
                 return Ok(());
             }
         }
+        if self.plan.rolls_back && !self.is_rolled_back {
+            return Err(format!("no life acknowledged {LOST_SENDS_MIN} sends that could be lost"));
+        }
         self.ground.give_room()?;
         self.finish(report)
     }
