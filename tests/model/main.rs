@@ -5,6 +5,7 @@
 //!
 //! A crash is a copy of the directory, made while the log is open.
 
+mod numbered;
 mod ops;
 mod partition;
 #[path = "../support_crash/mod.rs"]
@@ -35,11 +36,6 @@ use tempfile::TempDir;
 const TOPICS: [(&str, u32, Option<u64>); 3] =
     [("plain", 2, None), ("other", 1, None), ("short", 1, Some(6))];
 const PRODUCERS: u64 = 2;
-const NUMBERED: Unit = 1 << 63;
-/// How many sends of a producer can be repeated, as its docs say.
-const REMEMBERED: u64 = 8;
-/// The model's own mark beside the log's: a repetition of what is too old.
-const FORGOTTEN: &str = "model.forgotten_send";
 const GROUP: &str = "group";
 const MEMBERS_MAX: usize = 3;
 /// Without `PROPTEST_CASES`.
@@ -235,56 +231,6 @@ impl Model {
         self.note_sent(&records[1], &second);
     }
 
-    fn numbered(&mut self, producer: u64, topics: &[usize]) {
-        let handle = Broker::idempotent_producer(&self.broker, producer);
-        let before = self.sent.entry(producer).or_default();
-        let sequence = before.len() as u64;
-        assert_eq!(handle.next_sequence(), sequence);
-        let topics: Vec<&str> = topics.iter().map(|topic| TOPICS[*topic].0).collect();
-        let records = records_of(NUMBERED | producer << 32 | sequence, &topics);
-        let sent = handle.send_batch(sequence, &records).unwrap();
-        before.push(sent.clone());
-        self.note_sent(&records, &sent);
-    }
-
-    /// What is remembered is answered again, and what is older is refused.
-    fn repeat(&mut self, producer: u64, back: u64) {
-        let Some(before) = self.sent.get(&producer) else { return };
-        let next = before.len() as u64;
-        let back = 1 + back % next;
-        let known = &before[usize::try_from(next - back).unwrap()];
-        let records: Vec<_> = known.iter().map(as_sent).collect();
-        let handle = Broker::idempotent_producer(&self.broker, producer);
-        let answer = handle.send_batch(next - back, &records);
-        if back > REMEMBERED {
-            let refused = matches!(answer, Err(Error::SequenceOutOfOrder { .. }));
-            assert!(refused, "{answer:?}");
-            self.met.mark(FORGOTTEN);
-            return;
-        }
-        let places = |records: &[Record]| -> Vec<_> {
-            let place = |record: &Record| {
-                (record.topic.clone(), record.partition, record.offset, record.value.clone())
-            };
-            records.iter().map(place).collect()
-        };
-        assert_eq!(places(&answer.unwrap()), places(known), "the second time");
-    }
-
-    /// A sequence that is not the next one changes nothing.
-    fn too_early(&mut self, producer: u64) {
-        let handle = Broker::idempotent_producer(&self.broker, producer);
-        let next = self.sent.get(&producer).map_or(0, Vec::len) as u64;
-        let records = records_of(NUMBERED, &[TOPICS[0].0]);
-        match handle.send_batch(next + 1, &records) {
-            Err(Error::UnknownProducer { .. }) if next == 0 => {}
-            Err(Error::SequenceOutOfOrder { next_sequence, .. }) if next > 0 => {
-                assert_eq!(next_sequence, next);
-            }
-            answer => panic!("{answer:?}"),
-        }
-    }
-
     // ------------------------------------------------------------- consuming
 
     fn join(&mut self) {
@@ -422,11 +368,6 @@ impl Model {
     }
 }
 
-/// The record as its producer made it.
-fn as_sent(record: &Record) -> ProducerRecord {
-    ProducerRecord::new(&*record.topic, record.key.clone(), &*record.value)
-}
-
 fn check_size(view: &Partition, model: &PartitionModel, size: u64) {
     let old = model.roots[usize::try_from(size).unwrap() - 1];
     let root = *model.roots.last().unwrap();
@@ -480,7 +421,7 @@ const MARKS: [&str; 8] = [
     "journal.recycled",
     "journal.link_block",
     "journal.oversized_removed",
-    FORGOTTEN,
+    numbered::FORGOTTEN,
     "producer.repeated_send",
     "recovery.block_replayed",
     "recovery.complete",
