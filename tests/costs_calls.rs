@@ -253,3 +253,18 @@ fn compressed_records_are_packed_in_blocks_that_a_reader_of_one_can_afford() {
     let first_frame_len = u32::from_le_bytes(content[..4].try_into().unwrap()) as usize;
     assert!(first_frame_len < content.len() / 4, "{first_frame_len} of {}", content.len());
 }
+
+#[test]
+fn records_are_deleted_in_a_block_behind_that_of_the_sends_that_wait() {
+    let dir = scratch();
+    let window = Watched::swift();
+    let broker = at_rest(&window, dir.path());
+    let next_offset = partition(&broker, "t", 0).next_offset();
+    let record = BytesProducerRecord::without_key("t", "v").with_partition(0);
+    let waiting = Broker::producer(&broker).enqueue_bytes(&[record]).unwrap();
+    let costs = cost(&window, || broker.delete_records("t", 0, next_offset).unwrap());
+    // Two blocks, and a log and a hash file of the partition.
+    assert_eq!(costs, Costs { syncs: 2, writes: 2 + 2, names: 0 });
+    assert_eq!(waiting.wait().unwrap()[0].offset, next_offset);
+    assert_eq!(partition(&broker, "t", 0).min_valid_offset(), next_offset);
+}

@@ -160,3 +160,28 @@ fn opening_a_log_that_was_used_does_not_ask_whether_it_is_a_new_one() {
         }
     }
 }
+
+#[test]
+fn a_file_that_is_read_all_the_time_stays_open_whatever_others_are_opened() {
+    let dir = memory_dir();
+    let broker = Watched::swift().open(dir.path());
+    broker.create_topic("t", 20).unwrap();
+    send_numbered(&Broker::producer(&broker), "t", "v", 20);
+    Broker::close(&broker).unwrap();
+    drop(broker);
+    let window = Watched::swift();
+    let few = BrokerConfig { max_open_files: 8, ..window.config(dir.path()) };
+    let broker = Broker::open(few).unwrap();
+    window.take();
+    let first = dir.path().join(".merkql/topics/t.1/0");
+    for other in 1..20 {
+        for number in [0, other] {
+            assert!(partition(&broker, "t", number).read(0).unwrap().is_some());
+        }
+    }
+    let calls = window.take();
+    let is_opened = |call: &&Call| call.op == Op::Open && call.path.starts_with(&first);
+    let opened: Vec<_> = calls.iter().filter(is_opened).collect();
+    // Its index is looked for once, and is not kept open.
+    assert!(opened.len() <= 2, "{opened:#?}");
+}

@@ -16,7 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use support::watched::{Op, Watched};
+use support::watched::{Call, Op, Watched};
 use support::*;
 use support_crash::fault_fs::{Fault, FaultFs, Kind, Manner};
 use support_crash::{copy_dir, memory_dir, small_config};
@@ -330,4 +330,28 @@ fn a_recovery_that_never_succeeds_leaves_no_pile_of_journal_files() {
     window.permit();
     let broker = Broker::open(watched(&window, dir.path())).unwrap();
     assert_kept(&broker, &acknowledged, "after a slot that took no writes");
+}
+
+#[test]
+fn a_good_slot_is_written_over_only_once_the_other_is_good() {
+    for bad in ["manifest.a", "manifest.b"] {
+        let dir = memory_dir();
+        let window = Watched::swift();
+        let broker = window.open(dir.path());
+        Broker::producer(&broker).send(&keyless("t", "v")).unwrap();
+        Broker::close(&broker).unwrap();
+        drop(broker);
+        flip_bit(&dir.path().join(".merkql").join(bad), 100);
+        window.take();
+        let broker = window.open(dir.path());
+        Broker::producer(&broker).send(&keyless("t", "v")).unwrap();
+        broker.maintain().unwrap();
+        let is_slot = |call: &Call| call.path.to_string_lossy().contains("manifest.");
+        let mut calls = window.take();
+        calls.retain(|call| is_slot(call) && matches!(call.op, Op::Write | Op::Sync));
+        let first = calls.iter().position(|call| call.op == Op::Write).unwrap();
+        let firsts: Vec<_> = calls[first..].iter().take(2).map(|call| call.op).collect();
+        assert!(calls[first].path.ends_with(bad), "{bad}: {calls:#?}");
+        assert_eq!(firsts, [Op::Write, Op::Sync], "{bad}: {calls:#?}");
+    }
 }

@@ -355,6 +355,10 @@ fn a_sector_of_hashes_in_front_of_the_first_segment_costs_those_of_removed_recor
     let given_up = GivenUp::RemovedHashes { topic: "t".to_owned(), partition: 0 };
     assert_eq!((report.lost, report.given_up), (vec![], vec![given_up]));
     assert_eq!(report.mended, [hashes()]);
+    let given_up = fs::read(path).unwrap().chunks(32).filter(|hash| **hash == [0xff; 32]).count();
+    assert!((2..16).contains(&given_up), "{given_up} of the sector's 16");
+    let checked = verify(&config(dir.path(), 1024)).unwrap().checked;
+    assert_eq!(checked.hashes_given_up, given_up as u64);
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! A full disk, too many open files, no permission: typed errors that change
 //! nothing and latch nothing. And what does latch: a failed write or sync.
 
+#![allow(clippy::disallowed_methods, reason = "a test leaves a file behind the log's back")]
+
 mod support;
 
 use merkql::Error;
 use merkql::broker::{Broker, BrokerConfig};
+use std::fs;
 use std::io::{self, ErrorKind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use support::watched::{Call, Op, Watched};
 use support::*;
 
@@ -279,4 +282,27 @@ fn all_pending_sends_of_a_failed_block_fail_together() {
         assert!(error.to_string().contains("the disk said no"), "{error}");
     }
     assert_eq!(partition(&broker, "t", 0).next_offset(), 1);
+}
+
+#[test]
+fn a_journal_file_whose_creation_failed_and_left_its_name_stands_in_nobodys_way() {
+    let dir = scratch();
+    let window = Watched::swift();
+    let broker = Broker::open(small(&window, dir.path())).unwrap();
+    let producer = Broker::producer(&broker);
+    let mut is_left = false;
+    window.refuse(move |call| {
+        let now = !is_left && call.op == Op::Create && call.is_on_journal_file();
+        is_left |= now;
+        now.then(|| {
+            fs::write(&call.path, "").unwrap();
+            io::Error::other("the disk said no")
+        })
+    });
+    let send = |_| producer.send(&keyless("t", "x".repeat(900))).unwrap();
+    let acknowledged: Vec<_> = (0..100).map(send).collect();
+    let is_left = |path: &PathBuf| path.metadata().unwrap().len() == 0;
+    assert!(files(dir.path(), ".wal").iter().any(is_left));
+    let kept = partition(&broker, "t", 0).read_range(0, 999).unwrap();
+    assert_eq!(kept, acknowledged);
 }
