@@ -9,6 +9,7 @@ mod support_crash;
 
 use merkql::broker::{Broker, BrokerConfig, BrokerRef};
 use merkql::repair::{Mended, RepairOptions};
+use merkql::verify::FindingKind;
 use merkql::{Error, repair, verify};
 use merkql_sim::disk::{Damage, SimDisk};
 use std::io;
@@ -125,5 +126,53 @@ fn a_repair_that_is_short_of_one_handle_says_so_and_does_not_call_the_log_sound(
             break;
         }
         assert!(matches!(repaired, Err(Error::TooManyOpenFiles { .. })), "{number}: {repaired:?}");
+    }
+}
+
+#[test]
+fn the_end_of_a_journal_that_the_disk_does_not_give_is_not_taken_for_a_torn_block() {
+    let disk = SimDisk::new();
+    let broker = log_on(&disk);
+    Broker::producer(&broker).send(&keyless("t", "journalled last")).unwrap();
+    let disk = disk.fork();
+    let (path, at) = place_of(&disk, ".wal", "journalled last");
+    make_unreadable(&disk, &path, at / PAGE * PAGE, 512);
+    let report = verify(&on(&disk)).unwrap();
+    let [finding] = report.findings.as_slice() else { panic!("{:#?}", report.findings) };
+    assert_eq!(finding.kind, FindingKind::Journal);
+    assert!(finding.reason.starts_with("the journal cannot be read"), "{finding}");
+}
+
+#[test]
+fn a_verification_that_is_short_of_one_handle_says_so_and_does_not_call_the_log_sound() {
+    let dir = memory_dir();
+    let config = |window: &Watched| BrokerConfig {
+        segment_bytes: 2048,
+        max_open_files: 8,
+        ..window.config(dir.path())
+    };
+    let broker = Broker::open(config(&Watched::swift())).unwrap();
+    // More hashes than are read at once, so that they are opened again behind many segments.
+    for _ in 0..12 {
+        send_numbered(&Broker::producer(&broker), "t", "v", 100);
+    }
+    Broker::close(&broker).unwrap();
+    drop(broker);
+    for number in 0.. {
+        let window = Watched::swift();
+        let opened = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&opened);
+        window.refuse(move |call| {
+            let is_one = call.path.to_string_lossy().contains("/topics/") && call.op == Op::Open;
+            let is_struck = is_one && count.fetch_add(1, Ordering::Relaxed) == number;
+            is_struck.then(|| io::Error::from_raw_os_error(24))
+        });
+        let verified = verify(&config(&window));
+        if opened.load(Ordering::Relaxed) <= number {
+            assert_eq!(verified.unwrap().findings, []);
+            assert!(number > 10, "{number}");
+            break;
+        }
+        assert!(matches!(verified, Err(Error::TooManyOpenFiles { .. })), "{number}: {verified:?}");
     }
 }

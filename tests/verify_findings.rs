@@ -12,7 +12,7 @@ use merkql::verify;
 use merkql::verify::{Finding, FindingKind};
 use std::fs;
 use std::path::Path;
-use support::forge::{seal_frame, seal_slot};
+use support::forge::{forge_frame, seal_frame, seal_slot};
 use support::watched::Watched;
 use support::*;
 use support_crash::{copy_dir, memory_dir};
@@ -113,4 +113,46 @@ fn an_index_of_more_than_a_closed_segment_holds_is_told() {
     fs::copy(only_file(dir.path(), ".idx"), &index).unwrap();
     let finding = the_finding(earlier.path());
     assert_eq!((finding.kind, &finding.path), (FindingKind::Index, &index));
+}
+
+#[test]
+fn a_damaged_index_is_told_with_the_segment_that_it_is_of() {
+    let dir = memory_dir();
+    let rolling = BrokerConfig { segment_bytes: 1024, ..config(dir.path()) };
+    let broker = Broker::open(rolling).unwrap();
+    broker.create_topic("t", 1).unwrap();
+    for _ in 0..20 {
+        Broker::producer(&broker).send(&keyless("t", "v".repeat(100))).unwrap();
+    }
+    Broker::close(&broker).unwrap();
+    let index = files(dir.path(), ".idx").remove(1);
+    flip_bit(&index, 50);
+    let finding = the_finding(dir.path());
+    let name = index.file_name().unwrap().to_str().unwrap();
+    let base_offset: u64 = name.split('.').next().unwrap().parse().unwrap();
+    assert!(base_offset > 0, "{name}");
+    assert_eq!((finding.kind, &finding.path), (FindingKind::Index, &index));
+    let place = (finding.topic.as_deref(), finding.partition, finding.offset);
+    assert_eq!(place, (Some("t"), Some(0), Some(base_offset)));
+}
+
+#[test]
+fn stored_hashes_are_counted() {
+    let dir = memory_dir();
+    let broker = Broker::open(config(dir.path())).unwrap();
+    send_numbered(&Broker::producer(&broker), "t", "v", 4);
+    Broker::close(&broker).unwrap();
+    let stored = fs::metadata(only_file(dir.path(), "hashes")).unwrap().len() / 32;
+    let checked = verify(&config(dir.path())).unwrap().checked;
+    assert_eq!((checked.hashes, stored), (7, 7));
+}
+
+#[test]
+fn a_frame_of_a_kind_that_there_is_none_of_is_told_though_its_checksum_holds() {
+    let dir = with_a_block_that_counts(20);
+    let path = only_file(dir.path(), ".log");
+    forge_frame(dir.path(), &path, 16, &[9]);
+    let finding = the_finding(dir.path());
+    assert_eq!(finding.kind, FindingKind::Record);
+    assert_eq!((finding.offset, finding.offset_end), (Some(0), Some(20)));
 }

@@ -54,7 +54,7 @@ impl Segment {
     /// opened; what no valid index file covers is looked through.
     pub(crate) fn load_index(&self) -> Result<()> {
         let opened_len = self.index().opened_len();
-        let file = self.decode_index_file().filter(|file| file.covered_len <= opened_len);
+        let file = self.usable_index_file().filter(|file| file.covered_len <= opened_len);
         let is_whole = file.as_ref().is_some_and(|file| file.covered_len == opened_len);
         let mut points = file.map(|file| file.points).unwrap_or_default();
         let start = points.last().copied().unwrap_or(self.first_point());
@@ -81,19 +81,25 @@ impl Segment {
     }
 
     fn index_covers(&self, opened_len: u64) -> bool {
-        self.decode_index_file().is_some_and(|file| file.covered_len == opened_len)
+        self.usable_index_file().is_some_and(|file| file.covered_len == opened_len)
     }
 
-    /// The index file, if it is there and is this segment's. Any failure only
-    /// means that the segment is looked through instead.
-    pub(crate) fn decode_index_file(&self) -> Option<IndexFile> {
+    /// Any failure only means that the segment is looked through instead.
+    fn usable_index_file(&self) -> Option<IndexFile> {
+        self.decode_index_file().ok().flatten()
+    }
+
+    /// The index file, if it is this segment's.
+    pub(crate) fn decode_index_file(&self) -> Result<Option<IndexFile>> {
         let file = PooledFile::existing(self.file.pool(), self.index_path());
-        let len = file.len().ok().filter(|len| *len <= INDEX_BYTES_MAX)?;
-        let mut bytes = vec![0; usize::try_from(len).ok()?];
-        file.read_exact(&mut bytes, 0).ok()?;
-        let index = IndexFile::decode(self.name.seed, &bytes).ok()?;
-        let ours = index.base_offset == self.base_offset && index.generation == self.generation;
-        ours.then_some(index)
+        let len = Some(file.len()?).filter(|len| *len <= INDEX_BYTES_MAX);
+        let Some(len) = len.and_then(|len| usize::try_from(len).ok()) else { return Ok(None) };
+        let mut bytes = vec![0; len];
+        file.read_exact(&mut bytes, 0)?;
+        let index = IndexFile::decode(self.name.seed, &bytes).ok();
+        Ok(index.filter(|index| {
+            index.base_offset == self.base_offset && index.generation == self.generation
+        }))
     }
 
     /// Writes the index file of what was published, if all points are known.

@@ -169,7 +169,7 @@ fn index_points(
     if !is_there {
         return Ok(None);
     }
-    let file = segment.decode_index_file();
+    let file = segment.decode_index_file()?;
     let is_ahead = |file: &IndexFile| file.covered_len > segment.len();
     if grows && file.as_ref().is_some_and(is_ahead) {
         return Ok(None);

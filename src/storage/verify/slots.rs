@@ -42,12 +42,15 @@ pub(super) struct SlotReader<'a> {
     buffer_position: u64,
     /// Slots behind it belong to records that the manifest does not know.
     slots: u64,
+    /// Where those begin that were not counted yet: slots are met from left to right, and
+    /// some of them more than once.
+    uncounted: u64,
     pub(super) read: u64,
 }
 
 impl<'a> SlotReader<'a> {
     pub(super) fn new(file: &'a HashFile, slots: u64) -> Self {
-        Self { file, buffer: Vec::new(), buffer_position: 0, slots, read: 0 }
+        Self { file, buffer: Vec::new(), buffer_position: 0, slots, uncounted: 0, read: 0 }
     }
 
     /// The slot, mostly from the window.
@@ -55,7 +58,10 @@ impl<'a> SlotReader<'a> {
         if slot >= self.slots {
             return Ok(Slot::Missing);
         }
-        self.read += 1;
+        if slot >= self.uncounted {
+            self.uncounted = slot + 1;
+            self.read += 1;
+        }
         let position = slot.saturating_mul(SLOT_BYTES);
         if let Some(found) = self.in_buffer(position) {
             return Ok(found);
