@@ -12,6 +12,7 @@ use merkql::{Error, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use support::forge::{forge_frame, seal_frame};
 use support::watched::Watched;
 use support::*;
 
@@ -388,4 +389,77 @@ fn an_index_that_is_made_anew_goes_on_behind_damage() {
     let reads = window.take_reads();
     assert!(reads <= 3, "{reads} reads for one record");
     assert!(matches!(view.read(5), Err(Error::Corrupt(_))));
+}
+
+/// A closed log of these values in one segment.
+fn log_of(values: &[String]) -> tempfile::TempDir {
+    let dir = scratch();
+    let broker = Broker::open(Watched::swift().config(dir.path())).unwrap();
+    for value in values {
+        Broker::producer(&broker).send(&keyless("t", value.as_str())).unwrap();
+    }
+    Broker::close(&broker).unwrap();
+    dir
+}
+
+#[test]
+fn a_forged_record_that_swallows_the_one_behind_it_does_not_make_that_one_never_sent() {
+    let dir = log_of(&["a".repeat(100), "b".repeat(100)]);
+    let path = only_file(dir.path(), ".log");
+    let wanted_len = fs::read(&path).unwrap().len();
+    let alone =
+        |len: usize| fs::read(only_file(log_of(&["c".repeat(len)]).path(), ".log")).unwrap();
+    let mut frame = alone(200 + wanted_len - alone(200).len());
+    assert_eq!(frame.len(), wanted_len);
+    seal_frame(dir.path(), &mut frame);
+    fs::write(&path, frame).unwrap();
+    let broker = open(dir.path());
+    let view = partition(&broker, "t", 0);
+    assert!(view.read(0).unwrap().unwrap().value.starts_with("ccc"));
+    assert_eq!(corruption(view.read(1)).offset, Some(1));
+    assert_eq!(corruption(view.read_range(1, 2)).offset, Some(1));
+}
+
+/// A closed log with two blocks of twenty packed records, one of which says that it holds
+/// `count`.
+fn log_with_a_block_that_counts(block: usize, count: u8) -> tempfile::TempDir {
+    let dir = scratch();
+    let compressed =
+        BrokerConfig { compression: Compression::Lz4, ..Watched::swift().config(dir.path()) };
+    let broker = Broker::open(compressed).unwrap();
+    for text in ["first ", "second "] {
+        send_numbered(&Broker::producer(&broker), "t", &text.repeat(30), 20);
+    }
+    Broker::close(&broker).unwrap();
+    let path = only_file(dir.path(), ".log");
+    let content = fs::read(&path).unwrap();
+    let first_len = 17 + u32::from_le_bytes(content[..4].try_into().unwrap()) as usize;
+    let at = block * first_len + 17;
+    assert_eq!(content[at], 20);
+    forge_frame(dir.path(), &path, at, &[count]);
+    dir
+}
+
+#[test]
+fn a_forged_block_that_hides_no_record_costs_none() {
+    for block in [0, 1] {
+        let dir = log_with_a_block_that_counts(block, 21);
+        let broker = open(dir.path());
+        let view = partition(&broker, "t", 0);
+        assert_eq!(view.read_range(0, 40).unwrap().len(), 40, "block {block}");
+        assert!(view.read(39).unwrap().is_some(), "block {block}");
+    }
+}
+
+#[test]
+fn a_forged_block_that_hides_a_record_costs_that_one() {
+    for (block, hidden) in [(0, 19), (1, 39)] {
+        let dir = log_with_a_block_that_counts(block, 19);
+        let broker = open(dir.path());
+        let view = partition(&broker, "t", 0);
+        assert_eq!(corruption(view.read_range(0, 40)).offset, Some(hidden));
+        for offset in (0..40).filter(|offset| *offset != hidden) {
+            assert!(view.read(offset).unwrap().is_some(), "block {block}: {offset}");
+        }
+    }
 }

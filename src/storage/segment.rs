@@ -242,13 +242,15 @@ impl Segment {
                 Err((offset, malformed)) => {
                     let position = placed.position;
                     frames.expected = offset;
-                    let goes_on = frames.follow()?;
                     // What the frame holds up to what is malformed is there, and so is
                     // what follows it.
-                    if !goes_on || frames.expected > offset.max(from) {
-                        let lost = offset.max(from);
+                    let goes_on = frames.follow()?;
+                    let next = if goes_on { frames.expected.min(end_offset) } else { end_offset };
+                    let lost = offset.max(from);
+                    if next > lost {
                         return Err(self.corrupt(lost, position, malformed.reason()));
                     }
+                    frames.expected = next;
                 }
             }
         }
