@@ -62,12 +62,12 @@ impl Overlay {
 
     /// Refuses a name that is taken, and one in no directory.
     fn require_free(&self, path: &Path) -> io::Result<()> {
-        match self.kind(path) {
-            Ok(_) => return Err(ErrorKind::AlreadyExists.into()),
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+        let name = path.file_name().and_then(OsStr::to_str);
+        let entries = self.list(parent(path))?;
+        if entries.iter().any(|entry| Some(entry.name.as_str()) == name) {
+            return Err(ErrorKind::AlreadyExists.into());
         }
-        self.list(parent(path)).map(drop)
+        Ok(())
     }
 }
 

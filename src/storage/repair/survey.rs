@@ -156,7 +156,7 @@ struct Decodable(Vec<Span>);
 impl Decodable {
     /// Adds to `lost` what is given up with `offsets`: what no frame covers because it
     /// is `damaged`, and what one does for the reason `whole`. What compaction has
-    /// removed was given up before.
+    /// removed was given up before. Some of these ranges are empty ([`merged`]).
     fn note_lost(
         &self,
         offsets: Range<u64>,
@@ -168,18 +168,14 @@ impl Decodable {
         let first = self.0.partition_point(|span| span.end <= offsets.start);
         let over = self.0.iter().skip(first).take_while(|span| span.offset < offsets.end);
         for span in over {
-            if next < span.offset {
-                lost.push((next..span.offset, damaged));
-            }
+            lost.push((next..span.offset, damaged));
             let end = span.end.min(offsets.end);
             if !span.is_gap {
                 lost.push((span.offset.max(next)..end, whole));
             }
             next = end;
         }
-        if next < offsets.end {
-            lost.push((next..offsets.end, damaged));
-        }
+        lost.push((next..offsets.end, damaged));
     }
 }
 
@@ -290,8 +286,8 @@ fn is_damage(error: &Error) -> bool {
     error.is_corruption() || error.is_failed_read()
 }
 
-/// Neighbours of one reason become one; what lies below the log's start was gone
-/// before.
+/// Neighbours of one reason become one, and empty ranges none; what lies below the log's
+/// start was gone before.
 fn merged(lost: Vec<(Range<u64>, Reason)>, log_start: u64) -> Vec<(Range<u64>, Reason)> {
     let mut merged: Vec<(Range<u64>, Reason)> = Vec::new();
     for (offsets, reason) in lost {
