@@ -378,3 +378,17 @@ fn the_roots_of_a_partition_without_segments_are_mended() {
         assert_eq!((report.lost, report.mended), (vec![], vec![hashes()]), "level {level}");
     }
 }
+
+#[test]
+fn a_lost_record_is_lost_alone_though_no_stored_hash_of_the_sound_ones_holds() {
+    let image = Image::of(64 << 20);
+    let dir = image.copy();
+    damage_record(dir.path(), 50);
+    let hashes = only_file(dir.path(), "hashes");
+    let mut content = fs::read(&hashes).unwrap();
+    // All nodes over the first 32 records.
+    content[..slot(0, 32)].fill(0x55);
+    fs::write(&hashes, content).unwrap();
+    let report = repaired(dir.path(), &image);
+    assert_eq!(report.lost, [lost(50..51, Reason::Damaged)]);
+}
