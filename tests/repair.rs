@@ -172,6 +172,17 @@ fn a_sound_log_needs_no_repair_closed_or_not() {
 }
 
 #[test]
+fn a_log_that_was_never_used_needs_no_repair() {
+    let dir = scratch();
+    drop(Broker::open(config(dir.path())).unwrap());
+    for options in [RepairOptions::default(), APPLY] {
+        let report = repair(&config(dir.path()), &options).unwrap();
+        assert!(report.nothing_to_do(), "{report}");
+    }
+    assert_eq!(Broker::open(config(dir.path())).unwrap().topics(), Vec::<String>::new());
+}
+
+#[test]
 fn a_directory_without_a_log_or_with_a_broker_is_refused() {
     let dir = scratch();
     for options in [RepairOptions::default(), APPLY] {
