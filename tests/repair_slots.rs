@@ -262,3 +262,18 @@ fn a_log_without_records_gets_a_manifest_again() {
         assert_eq!(sent.offset, 0);
     }
 }
+
+#[test]
+fn blocks_of_the_journal_alone_tell_that_the_identity_in_a_damaged_slot_is_the_logs() {
+    let dir = memory_dir();
+    let broker = Broker::open(config(dir.path())).unwrap();
+    let few = TopicConfig { retention_records: Some(10), ..TopicConfig::default() };
+    broker.create_topic_with("t", &few).unwrap();
+    let image = memory_dir();
+    copy_dir(dir.path(), image.path());
+    lose_slots(image.path(), LOSSES[1]);
+    let report = repaired(image.path());
+    assert!(!report.given_up.contains(&GivenUp::Identity), "{report}");
+    let settings = GivenUp::TopicSettings { topic: "t".to_owned() };
+    assert!(!report.given_up.contains(&settings), "{report}");
+}
