@@ -7,7 +7,7 @@ mod support;
 mod support_crash;
 mod support_rescued;
 
-use merkql::broker::{Broker, BrokerRef};
+use merkql::broker::{Broker, BrokerConfig, BrokerRef};
 use merkql::record::Record;
 use merkql::repair::{GivenUp, Reason, RepairOptions, Report};
 use merkql::topic::TopicConfig;
@@ -15,6 +15,8 @@ use merkql::{Error, repair};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use support::watched::{Call, Op, Watched};
 use support::*;
 use support_crash::{copy_dir, memory_dir};
 use support_rescued::{config, repaired};
@@ -244,4 +246,94 @@ fn a_producer_whose_last_sends_are_lost_is_forgotten() {
     assert_eq!((report.lost[0].start, report.lost[0].end), (1, 3));
     assert!(report.given_up.contains(&GivenUp::Producer { producer_id: 3 }), "{report}");
     assert!(!report.given_up.contains(&GivenUp::Producer { producer_id: 1 }), "{report}");
+}
+
+#[test]
+fn the_blocks_that_are_lost_are_told_by_their_numbers() {
+    let (image, _) = killed_log();
+    let (path, starts) = journal(image.path());
+    let sequence = |index: usize| {
+        let at = starts[index] + 40;
+        u64::from_le_bytes(fs::read(&path).unwrap()[at..at + 8].try_into().unwrap())
+    };
+    for index in [3, 5, 6, 7] {
+        flip_bit(&path, starts[index] + 100);
+    }
+    let expected = [(3, 3), (5, 7)].map(|(first, last)| GivenUp::JournalBlocks {
+        first: sequence(first),
+        last: Some(sequence(last)),
+    });
+    let report = repaired(image.path());
+    let blocks = report.given_up.iter();
+    let blocks = blocks.filter(|one| matches!(one, GivenUp::JournalBlocks { .. }));
+    assert!(blocks.eq(&expected), "{report}");
+}
+
+#[test]
+fn blocks_that_a_copy_of_the_log_wrote_tell_nothing_of_it() {
+    let dir = memory_dir();
+    let broker = Broker::open(config(dir.path())).unwrap();
+    broker.create_topic("t", 1).unwrap();
+    let send = |broker: &BrokerRef, value: &str| {
+        Broker::producer(broker).send(&keyless("t", value)).unwrap();
+    };
+    send(&broker, "of both");
+    Broker::close(&broker).unwrap();
+    drop(broker);
+    let copy = memory_dir();
+    copy_dir(dir.path(), copy.path());
+
+    let broker = Broker::open(config(dir.path())).unwrap();
+    send(&broker, "ours");
+    broker.maintain().unwrap();
+    send(&broker, "ours, behind the checkpoint");
+    let image = memory_dir();
+    copy_dir(dir.path(), image.path());
+    for path in files(image.path(), ".wal") {
+        fs::remove_file(path).unwrap();
+    }
+
+    // It does more, so that its blocks have the greater numbers.
+    for _ in 0..4 {
+        let broker = Broker::open(config(copy.path())).unwrap();
+        for _ in 0..5 {
+            send(&broker, "of the copy");
+        }
+        Broker::close(&broker).unwrap();
+    }
+    for path in files(copy.path(), ".wal") {
+        let name = path.strip_prefix(copy.path()).unwrap();
+        fs::copy(&path, image.path().join(name)).unwrap();
+    }
+
+    let report = repaired(image.path());
+    assert_eq!(report.lost, [], "{report}");
+    let broker = Broker::open(config(image.path())).unwrap();
+    assert_eq!(broker.topics(), ["t"]);
+    let read = partition(&broker, "t", 0).read_range(0, 99).unwrap();
+    assert_eq!(values(&read), ["of both", "ours", "ours, behind the checkpoint"]);
+}
+
+#[test]
+fn small_records_that_a_repair_finds_are_written_again_together() {
+    let dir = memory_dir();
+    let broker = Broker::open(config(dir.path())).unwrap();
+    broker.create_topic("t", 1).unwrap();
+    broker.maintain().unwrap();
+    let producer = Broker::producer(&broker);
+    producer.send(&keyless("t", "damaged")).unwrap();
+    producer.send_batch(&numbered("t", "v", 400)).unwrap();
+    let image = memory_dir();
+    copy_dir(dir.path(), image.path());
+    damage_text(&journal(image.path()).0, "damaged");
+    let window = Watched::swift();
+    let config = BrokerConfig { file_system: Arc::new(window.clone()), ..config(image.path()) };
+    let report = repair(&config, &APPLY).unwrap();
+    assert_eq!(report.lost, [], "{report}");
+    let topics = image.path().join(".merkql/topics");
+    let is_write = |call: &Call| call.op == Op::Write && call.path.starts_with(&topics);
+    let is_of_records = |call: &Call| call.path.extension().is_some_and(|ending| ending == "log");
+    let calls = window.take();
+    let writes = calls.iter().filter(|call| is_write(call) && is_of_records(call)).count();
+    assert_eq!(writes, 1, "to write 401 small records again");
 }
