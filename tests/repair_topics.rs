@@ -8,11 +8,13 @@ mod support_crash;
 mod support_rescued;
 
 use merkql::broker::{Broker, BrokerConfig, BrokerRef};
-use merkql::repair::{GivenUp, Reason};
+use merkql::repair::{GivenUp, Reason, RepairOptions};
 use merkql::topic::TopicConfig;
+use merkql::{Error, repair};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use support::forge::seal_frame_of;
 use support::watched::{Op, Watched};
 use support::*;
 use support_crash::{copy_dir, memory_dir};
@@ -235,4 +237,32 @@ fn a_topic_whose_creation_was_lost_and_that_has_no_records_does_not_come_back() 
         0,
     );
     assert_no_topic_comes_back(image.path(), "empty.2");
+}
+
+#[test]
+fn a_partition_of_a_number_that_no_topic_can_have_is_not_taken_over() {
+    const TOO_MANY: u32 = 100_000;
+    let image = with_damaged_block(
+        |broker| send(broker, "t", "first"),
+        |broker| {
+            send(broker, "t", "damaged");
+            send(broker, "t", "behind");
+        },
+        0,
+    );
+    let path = only_file(image.path(), ".log");
+    let mut record = fs::read(&path).unwrap();
+    record.truncate(find_in_file(&path, "first") + "first".len());
+    seal_frame_of(image.path(), TOO_MANY, &mut record);
+    let made_up = image.path().join(".merkql/topics/t.1").join(TOO_MANY.to_string());
+    fs::create_dir(&made_up).unwrap();
+    fs::write(made_up.join(path.file_name().unwrap()), record).unwrap();
+    let refused = repair(&config(image.path()), &RepairOptions { apply: true }).unwrap_err();
+    assert!(matches!(refused, Error::Corrupt(_)), "{refused}");
+    assert!(refused.to_string().contains("t.1/100000"), "{refused}");
+    // Somebody looks, and takes it away.
+    fs::remove_dir_all(made_up).unwrap();
+    let broker = Broker::open(config(image.path())).unwrap();
+    assert_eq!(broker.topic("t").unwrap().num_partitions(), 1);
+    assert_eq!(partition(&broker, "t", 0).next_offset(), 3);
 }

@@ -32,7 +32,12 @@ fn seal(bytes: &mut [u8], at: usize, seed: u32, before: &[u8]) {
 
 /// Makes the checksum of a frame of the log's first partition right.
 pub(crate) fn seal_frame(dir: &Path, frame: &mut [u8]) {
-    let seed = crc32c(0, &[&log_id(dir), &1_u64.to_le_bytes(), &0_u32.to_le_bytes()]);
+    seal_frame_of(dir, 0, frame);
+}
+
+/// Makes the checksum of a frame right that is one of this partition of the log's first topic.
+pub(crate) fn seal_frame_of(dir: &Path, partition: u32, frame: &mut [u8]) {
+    let seed = crc32c(0, &[&log_id(dir), &1_u64.to_le_bytes(), &partition.to_le_bytes()]);
     seal(frame, 4, seed, &[]);
 }
 
