@@ -9,7 +9,9 @@ mod support_crash;
 
 use merkql::broker::{Broker, BrokerConfig, BrokerRef};
 use merkql::hash::Hash;
-use merkql::{Error, Result};
+use merkql::record::BytesProducerRecord;
+use merkql::repair::RepairOptions;
+use merkql::{Error, Result, repair};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -309,4 +311,26 @@ fn a_long_record_full_of_false_headers_costs_recovery_little() {
         let read = partition(&broker, "t", 0).read(1).unwrap();
         assert_eq!(read.as_ref(), Some(&sent));
     }
+}
+
+#[test]
+fn a_damaged_record_full_of_headers_of_long_records_costs_a_repair_little() {
+    const LONG: usize = 3 << 20;
+    let dir = memory_dir();
+    let window = Watched::swift().seeing_reads();
+    let broker = window.open(dir.path());
+    let length = u32::try_from(LONG / 2).unwrap().to_le_bytes();
+    // Of a record in this place, under a checksum that does not hold.
+    let header = [&length[..], &[7; 4], &0_u64.to_le_bytes(), &[1]].concat();
+    let value = [header.repeat(100), vec![b' '; LONG]].concat();
+    Broker::producer(&broker).send_bytes(&BytesProducerRecord::without_key("t", value)).unwrap();
+    Broker::close(&broker).unwrap();
+    drop(broker);
+    // The byte that tells what kind of frame it is.
+    flip_bit(&only_file(dir.path(), ".log"), 16);
+    window.take_bytes_read();
+    let report = repair(&window.config(dir.path()), &RepairOptions::default()).unwrap();
+    assert_eq!((report.lost.len(), report.lost[0].end), (1, 1), "{report}");
+    let read = window.take_bytes_read();
+    assert!(read < 40 * LONG, "{read} bytes were read of a record of {LONG}");
 }

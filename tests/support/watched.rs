@@ -69,6 +69,8 @@ struct State {
     swift: bool,
     /// Reads are noted too, and the rule decides on them.
     sees_reads: bool,
+    /// How many bytes they asked for.
+    bytes_read: usize,
     rule: Option<Rule>,
     meanwhile: Option<Meanwhile>,
 }
@@ -126,6 +128,11 @@ impl Watched {
     /// How many reads there were since the last look.
     pub(crate) fn take_reads(&self) -> usize {
         self.take().iter().filter(|call| call.op == Op::Read).count()
+    }
+
+    /// How many bytes were asked for by reads since the last look.
+    pub(crate) fn take_bytes_read(&self) -> usize {
+        std::mem::take(&mut self.state().bytes_read)
     }
 
     /// The call with this number, from now on, meets its `fate`; the others pass.
@@ -273,6 +280,7 @@ impl File for WatchedFile {
         if !self.window.state().sees_reads {
             return self.file.read_at(buf, position);
         }
+        self.window.state().bytes_read += buf.len();
         self.window.call((Op::Read, &self.path, false), || self.file.read_at(buf, position))
     }
 
