@@ -16,6 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use support::forge::seal_slot;
 use support::watched::{Call, Op, Watched};
 use support::*;
 use support_crash::fault_fs::{Fault, FaultFs, Kind, Manner};
@@ -248,6 +249,27 @@ fn numbers_near_their_bound_lose_nothing() {
                     }
                     Err(error) => panic!("{name}: {error}"),
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn numbers_in_a_forged_slot_that_leave_no_room_to_count_on_never_end_the_log_later() {
+    // The number of the journal's file, its generation, its sequence, and the next incarnation.
+    for at in [48, 72, 88, 96] {
+        for number in [1_u64 << 62, u64::MAX] {
+            let (dir, acknowledged) = killed_log();
+            let slot = dir.path().join(".merkql/manifest.b");
+            let mut bytes = fs::read(&slot).unwrap();
+            bytes[at..at + 8].copy_from_slice(&number.to_le_bytes());
+            seal_slot(&mut bytes);
+            fs::write(slot, bytes).unwrap();
+            for opening in 0..3 {
+                let broker = Broker::open(healthy(dir.path()));
+                let broker = broker.unwrap_or_else(|e| panic!("byte {at}, {opening}: {e}"));
+                assert_kept(&broker, &acknowledged, "forged");
+                Broker::close(&broker).unwrap();
             }
         }
     }

@@ -26,7 +26,7 @@
 //!   record's value can pass for one, because the log's identity is random and
 //!   nothing at a place of its own choosing.
 
-use super::codec::{Decoder, NUMBER_MAX, crc32c};
+use super::codec::{COUNTER_MAX, Decoder, NUMBER_MAX, crc32c};
 
 /// Blocks start on multiples of this.
 pub(crate) const PAGE_BYTES: u64 = PAGE as u64;
@@ -106,9 +106,10 @@ impl BlockHeader {
             body_len: input.u32("body length").ok()?,
             entries: input.u32("entry count").ok()?,
         };
-        let bounded = [header.generation, header.sequence, header.file_len, header.successor]
+        let bounded = [header.generation, header.sequence, header.successor]
             .iter()
-            .all(|number| *number <= NUMBER_MAX);
+            .all(|number| *number <= COUNTER_MAX)
+            && header.file_len <= NUMBER_MAX;
         // No version is 0: a block torn behind its magic stands before zeroes.
         let possible =
             magic == MAGIC && version != 0 && bounded && header.body_len as usize <= BODY_BYTES_MAX;

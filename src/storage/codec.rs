@@ -3,6 +3,9 @@
 /// Counters, positions and lengths on disk stay below this, so that no sum of
 /// two of them, from whatever bytes, overflows. No log of ours reaches it.
 pub(crate) const NUMBER_MAX: u64 = 1 << 62;
+/// What is counted up, generations, sequences, incarnations, numbers of files, is read up to
+/// here: what is counted on from it can be written, and read again.
+pub(crate) const COUNTER_MAX: u64 = NUMBER_MAX / 2;
 /// A number in a name is a stranger's if it is further ahead of the last that is
 /// known: no log uses up so many without noting one of them.
 pub(crate) const NUMBERS_AHEAD_MAX: u64 = 1 << 32;
@@ -95,6 +98,18 @@ impl<'a> Decoder<'a> {
     pub(crate) fn number(&mut self, expected: &'static str) -> Decoded<u64> {
         let number = self.varint(expected)?;
         if number <= NUMBER_MAX { Ok(number) } else { Err(self.malformed(expected)) }
+    }
+
+    /// A varint up to [`COUNTER_MAX`].
+    pub(crate) fn counter(&mut self, expected: &'static str) -> Decoded<u64> {
+        let number = self.varint(expected)?;
+        if number <= COUNTER_MAX { Ok(number) } else { Err(self.malformed(expected)) }
+    }
+
+    /// A fixed-width number up to [`COUNTER_MAX`].
+    pub(crate) fn fixed_counter(&mut self, expected: &'static str) -> Decoded<u64> {
+        let number = self.u64(expected)?;
+        if number <= COUNTER_MAX { Ok(number) } else { Err(self.malformed(expected)) }
     }
 
     /// A fixed-width number up to [`NUMBER_MAX`].

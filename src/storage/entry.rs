@@ -49,7 +49,7 @@ impl PartitionKey {
     }
 
     pub(crate) fn decode(input: &mut Decoder<'_>) -> Decoded<Self> {
-        let incarnation = input.number("a topic incarnation")?;
+        let incarnation = input.counter("a topic incarnation")?;
         let partition = input.varint("a partition")?;
         let partition = u32::try_from(partition).map_err(|_| input.malformed("a partition"))?;
         Ok(Self { incarnation, partition })
@@ -180,7 +180,7 @@ impl<'a> Entry<'a> {
             }),
             KIND_CREATE => Ok(Self::Create {
                 name: input.text("a topic name")?,
-                incarnation: input.number("a topic incarnation")?,
+                incarnation: input.counter("a topic incarnation")?,
                 partitions: partition_count(input)?,
                 settings: TopicSettings::decode(input)?,
             }),
@@ -192,9 +192,9 @@ impl<'a> Entry<'a> {
                 producer_id: input.u64("a producer id")?,
                 sent: Sent::decode(input)?,
             }),
-            KIND_DELETE => Ok(Self::Delete { incarnation: input.number("a topic incarnation")? }),
+            KIND_DELETE => Ok(Self::Delete { incarnation: input.counter("a topic incarnation")? }),
             KIND_GROW => Ok(Self::Grow {
-                incarnation: input.number("a topic incarnation")?,
+                incarnation: input.counter("a topic incarnation")?,
                 partitions: partition_count(input)?,
             }),
             KIND_START => Ok(Self::Start {

@@ -174,14 +174,14 @@ impl Manifest {
         let manifest = Self {
             log_id: input.array("a log id")?,
             start: JournalStart {
-                file: input.fixed_number("a file number")?,
+                file: input.fixed_counter("a file number")?,
                 position: input.fixed_number("a position")?,
                 file_len: input.fixed_number("a length")?,
-                generation: input.fixed_number("a generation")?,
+                generation: input.fixed_counter("a generation")?,
                 nonce: input.u64("a nonce")?,
-                sequence: input.fixed_number("a sequence")?,
+                sequence: input.fixed_counter("a sequence")?,
             },
-            next_incarnation: input.fixed_number("an incarnation")?,
+            next_incarnation: input.fixed_counter("an incarnation")?,
             topics: decode_list(&mut input, 4, TopicState::decode)?,
             groups: decode_list(&mut input, 2, |input| {
                 let group = input.text("a group id")?.to_owned();
@@ -225,7 +225,7 @@ impl TopicState {
 
     fn decode(input: &mut Decoder<'_>) -> Decoded<Self> {
         let name = input.text("a topic name")?.to_owned();
-        let incarnation = input.number("an incarnation")?;
+        let incarnation = input.counter("an incarnation")?;
         let settings = TopicSettings::decode(input)?;
         let count = partition_count(input)?;
         let partitions =
@@ -255,7 +255,7 @@ impl PartitionState {
         let segments = decode_list(input, 27, |input| {
             Ok(SegmentState {
                 base_range: self::range(input)?,
-                generation: input.number("a generation")?,
+                generation: input.counter("a generation")?,
                 len: input.number("a length")?,
                 timestamp_max_ns: input.i64("a timestamp")?,
                 created_ns: input.i64("a time")?,

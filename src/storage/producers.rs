@@ -37,7 +37,7 @@ impl Sent {
 
     pub(crate) fn decode(input: &mut Decoder<'_>) -> Decoded<Self> {
         Ok(Self {
-            sequence: input.number("a sequence")?,
+            sequence: input.counter("a sequence")?,
             timestamp_ns: input.i64("a timestamp")?,
             placements: decode_list(input, 4, Placement::decode)?,
         })
@@ -75,7 +75,7 @@ impl ProducerState {
 
     pub(crate) fn decode(input: &mut Decoder<'_>) -> Decoded<Self> {
         Ok(Self {
-            next_sequence: input.number("a sequence")?,
+            next_sequence: input.counter("a sequence")?,
             last_use: input.varint("a block's sequence")?,
             sent: decode_list(input, 10, Sent::decode)?,
         })

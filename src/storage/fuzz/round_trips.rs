@@ -2,7 +2,7 @@
 
 use super::targets::SEED;
 use crate::storage::body::{Body, Header, Headers};
-use crate::storage::codec::NUMBER_MAX;
+use crate::storage::codec::COUNTER_MAX;
 use crate::storage::entry::{Commit, Entry, PartitionKey, Placement};
 use crate::storage::frame::{Frame, Payload};
 use crate::storage::index::{IndexFile, IndexPoint};
@@ -43,7 +43,7 @@ fn decoded(body: &Body<'_>) -> Fields {
 }
 
 fn number() -> impl Strategy<Value = u64> {
-    prop_oneof![0..300_u64, 0..=NUMBER_MAX]
+    prop_oneof![0..300_u64, 0..=COUNTER_MAX]
 }
 
 fn key() -> impl Strategy<Value = PartitionKey> {

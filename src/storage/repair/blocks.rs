@@ -11,7 +11,7 @@
 use super::frames::Window;
 use crate::error::{IoContext, Result};
 use crate::storage::block::{BLOCK_HEADER_BYTES, BlockHeader, PAGE_BYTES};
-use crate::storage::codec::NUMBER_MAX;
+use crate::storage::codec::COUNTER_MAX;
 use crate::storage::files::{FilePool, PooledFile};
 use crate::storage::journal::{JournalContext, JournalStart, parse_file_name};
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,7 +44,7 @@ impl Remains {
         };
         for number in entries.iter().filter_map(|entry| parse_file_name(&entry.name)) {
             // A stranger's would be the end of all numbers.
-            if number < NUMBER_MAX / 2 {
+            if number < COUNTER_MAX {
                 remains.number_max = remains.number_max.max(number);
             }
             let file = PooledFile::existing(pool, context.path(number));

@@ -18,6 +18,7 @@ use crate::env::Access;
 use crate::env::exact::read_up_to;
 use crate::error::{IoContext, Result};
 use crate::repair::{GivenUp, Mended, Report};
+use crate::storage::codec::COUNTER_MAX;
 use crate::storage::entry::PartitionKey;
 use crate::storage::files::PooledFile;
 use crate::storage::frame::{FRAME_HEADER_BYTES, Frame, FrameHeader};
@@ -130,7 +131,7 @@ fn topic_folders(context: &PartitionContext) -> Result<Vec<Folder>> {
         let numbers = folders(context, &dir)?;
         let partitions = numbers.iter().filter_map(|entry| parse_number::<u32>(&entry.name));
         let partitions = partitions.filter(|number| *number < PARTITIONS_MAX).collect();
-        if check_name(name).is_ok() && incarnation < 1 << 62 {
+        if check_name(name).is_ok() && incarnation < COUNTER_MAX {
             found.push(Folder { name: name.to_owned(), incarnation, dir, partitions });
         }
     }
