@@ -4,8 +4,9 @@
 /// two of them, from whatever bytes, overflows. No log of ours reaches it.
 pub(crate) const NUMBER_MAX: u64 = 1 << 62;
 /// What is counted up, generations, sequences, incarnations, numbers of files, is read up to
-/// here: what is counted on from it can be written, and read again.
-pub(crate) const COUNTER_MAX: u64 = NUMBER_MAX / 2;
+/// here: what is counted on from it can be written, and read again, unless it stands just at
+/// this bound. That is no power of two, so that no flipped bit of a small number leads there.
+pub(crate) const COUNTER_MAX: u64 = NUMBER_MAX / 3;
 /// A number in a name is a stranger's if it is further ahead of the last that is
 /// known: no log uses up so many without noting one of them.
 pub(crate) const NUMBERS_AHEAD_MAX: u64 = 1 << 32;
